@@ -1,0 +1,1 @@
+"""The decisions: data in, data out. No I/O, no clock, no framework."""

@@ -1,0 +1,225 @@
+"""From a Pod at the door to the answer: decisions, patch, warnings, audit annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from replicated_proxy.core.json_patch import JsonPatchOperation, add, escape_token, replace
+from replicated_proxy.core.pods import Carrier, Pod
+from replicated_proxy.core.reasons import UNPROXIABLE, Outcome, Reason
+from replicated_proxy.core.rewriting import (
+    ImageDecision,
+    RewriteContext,
+    RewritePolicy,
+    decide_image,
+    select_route,
+)
+from replicated_proxy.core.routes import Reach, RoutingTable
+
+ORIGINAL_IMAGES_ANNOTATION: Final = "proxy.kots.io/original-images"
+_LONGEST_WARNING: Final = 120  # What clients are asked to show (AdmissionResponse.warnings).
+_MOST_WARNINGS: Final = 5
+_LARGEST_ANNOTATIONS: Final = 256 * 1024  # TotalAnnotationSizeLimitB; the API server refuses more.
+_LONGEST_AUDIT: Final = 2048  # The API server sets no limit; an audit log does.
+NODES_GROUP: Final = "system:nodes"
+
+
+@dataclass(frozen=True, slots=True)
+class PodReview:
+    """What the API server asks.
+
+    Attributes:
+        namespace: of the request; the object's own may be missing.
+        pod: as it would be stored.
+        ephemeral: the request is an update of `pods/ephemeralcontainers`.
+        known_ephemeral: names of the ephemeral containers that the Pod has already.
+        groups: of the user.
+    """
+
+    namespace: str
+    pod: Pod
+    ephemeral: bool = False
+    known_ephemeral: frozenset[str] = frozenset()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the API server is told; the Pod is always allowed.
+
+    Attributes:
+        patch: RFC 6902 operations; none when nothing changes.
+        decisions: one for each image that was looked at.
+        reason: why the whole Pod was left alone, when it was.
+        license: `namespace/name` of the License that decided, or empty.
+        warnings: for the user, at most 5 of 120 characters.
+        audit: for the audit log; keys without a slash, since the API server prefixes the webhook's name.
+    """
+
+    patch: tuple[JsonPatchOperation, ...] = ()
+    decisions: tuple[ImageDecision, ...] = ()
+    reason: Reason | None = None
+    license: str = ""
+    warnings: tuple[str, ...] = ()
+    audit: Mapping[str, str] = field(default_factory=dict)
+
+
+def review_pod(review: PodReview, table: RoutingTable, policy: RewritePolicy) -> Verdict:
+    """Decide a Pod. Decisions come from the images, never from a marker, so a second review changes nothing."""
+    if review.pod.is_mirror or NODES_GROUP in review.groups:
+        return _left_alone(Reason.MIRROR_POD, review.namespace)
+    context = select_route(review.pod, review.namespace, table, policy)
+    if isinstance(context, Reason):
+        return _left_alone(context, review.namespace)
+    if review.ephemeral:
+        return _review_ephemeral(review, table.secret_name, context)
+    decisions = tuple(
+        decide_image(slot, context) for slot in review.pod.slots if slot.carrier is not Carrier.EPHEMERAL_CONTAINERS
+    )
+    annotation, note = _annotate(review.pod, decisions)
+    patch = (*_patch_images(decisions), *_patch_secret(review.pod, decisions, table.secret_name), *annotation)
+    return _answer(patch, decisions, context, note)
+
+
+def _review_ephemeral(review: PodReview, secret_name: str, context: RewriteContext) -> Verdict:
+    """Decide the new ephemeral containers.
+
+    The API server drops every other change on this subresource, so the pull secret cannot be added: without it a
+    rewritten image could not be pulled.
+    """
+    new = [
+        slot
+        for slot in review.pod.slots
+        if slot.carrier is Carrier.EPHEMERAL_CONTAINERS and slot.name not in review.known_ephemeral
+    ]
+    decisions = tuple(decide_image(slot, context) for slot in new)
+    if secret_name not in (review.pod.pull_secrets or ()):
+        decisions = tuple(map(_without_secret, decisions))
+    return _answer(tuple(_patch_images(decisions)), decisions, context, "")
+
+
+def _without_secret(decision: ImageDecision) -> ImageDecision:
+    """Take back a decision that would need the pull secret."""
+    if decision.outcome is Outcome.UNTOUCHED:
+        return decision
+    return ImageDecision(decision.slot, decision.slot.image, Outcome.UNTOUCHED, Reason.NO_PULL_SECRET)
+
+
+def _patch_images(decisions: Iterable[ImageDecision]) -> Iterable[JsonPatchOperation]:
+    """Replace each changed image string and nothing wider."""
+    return (
+        replace(decision.slot.pointer, decision.image)
+        for decision in decisions
+        if decision.outcome is not Outcome.UNTOUCHED
+    )
+
+
+def _patch_secret(pod: Pod, decisions: Iterable[ImageDecision], secret_name: str) -> tuple[JsonPatchOperation, ...]:
+    """Append the pull secret if an image needs it and it is not there; what is there stays in its order.
+
+    The ServiceAccount's own entries are in the list already: its admission plug-in runs before webhooks.
+    """
+    if not any(decision.needs_license for decision in decisions):
+        return ()
+    if secret_name in (pod.pull_secrets or ()):
+        return ()
+    entry = {"name": secret_name}
+    if pod.pull_secrets is None:
+        return (add("/spec/imagePullSecrets", [entry]),)
+    return (add("/spec/imagePullSecrets/-", entry),)
+
+
+def _annotate(pod: Pod, decisions: Iterable[ImageDecision]) -> tuple[tuple[JsonPatchOperation, ...], str]:
+    """Record the original names; a valid earlier map is kept and added to.
+
+    Returns the operations, and a warning where the annotation had to be left out.
+    """
+    originals = {
+        decision.slot.key: decision.slot.image for decision in decisions if decision.outcome is not Outcome.UNTOUCHED
+    }
+    if not originals:
+        return (), ""
+    annotations = pod.annotations or {}
+    value = json.dumps(
+        _earlier_originals(annotations) | originals,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+    others = sum(
+        len(key.encode()) + len(text.encode()) for key, text in annotations.items() if key != ORIGINAL_IMAGES_ANNOTATION
+    )
+    if others + len(ORIGINAL_IMAGES_ANNOTATION) + len(value.encode()) > _LARGEST_ANNOTATIONS:
+        return (
+            (),
+            f"annotation {ORIGINAL_IMAGES_ANNOTATION} left out: the Pod's annotations would exceed 256 KiB",
+        )
+    if pod.annotations is None:
+        return (add("/metadata/annotations", {ORIGINAL_IMAGES_ANNOTATION: value}),), ""
+    return (add(f"/metadata/annotations/{escape_token(ORIGINAL_IMAGES_ANNOTATION)}", value),), ""
+
+
+def _earlier_originals(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Read the map of an earlier review; anything but a map of text to text is garbage."""
+    try:
+        earlier = json.loads(annotations.get(ORIGINAL_IMAGES_ANNOTATION, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(earlier, dict) or not all(isinstance(image, str) for image in earlier.values()):
+        return {}
+    return earlier
+
+
+def _left_alone(reason: Reason, namespace: str) -> Verdict:
+    """Answer for a Pod that no License decides."""
+    text = {
+        Reason.LICENSE_EXPIRED: f"the Replicated license of namespace {namespace} has expired: images were not proxied",
+        Reason.AMBIGUOUS_LICENSE: (
+            "several Replicated licenses cover this namespace: label the Pod proxy.kots.io/app=<slug> to choose"
+        ),
+        Reason.SECRET_CONFLICT: f"pull secret in namespace {namespace} is not ours; images were not proxied",
+    }.get(reason)
+    return Verdict(reason=reason, warnings=_shorten([text] if text else []), audit={"reason": reason.value})
+
+
+def _answer(
+    patch: tuple[JsonPatchOperation, ...],
+    decisions: tuple[ImageDecision, ...],
+    context: RewriteContext,
+    note: str,
+) -> Verdict:
+    """Put the answer together with what people are told about it."""
+    warnings = [text for decision in decisions if (text := _warn(decision, context))]
+    told = "; ".join(f"{item.slot.key}={item.reason or item.outcome}" for item in decisions)
+    return Verdict(
+        patch=patch,
+        decisions=decisions,
+        license=context.covering.route.license,
+        warnings=_shorten([*warnings, note] if note else warnings),
+        audit={"license": context.covering.route.license, "images": told[:_LONGEST_AUDIT]},
+    )
+
+
+def _warn(decision: ImageDecision, context: RewriteContext) -> str:
+    """Say what looks wanted and was not done; silent where only `"*"` covers and nothing claims the Pod."""
+    if decision.reason is Reason.NO_PULL_SECRET:
+        return f"{decision.slot.key}: not proxied ({decision.reason}): the Pod has no pull secret to pull it with"
+    wanted = context.claimed or context.covering.reach < Reach.WILDCARD
+    if wanted and decision.reason in UNPROXIABLE:
+        return f"{decision.slot.key}: cannot go through the proxy ({decision.reason}): {decision.slot.image}"
+    return ""
+
+
+def _shorten(warnings: list[str]) -> tuple[str, ...]:
+    """Hold warnings to what clients show: printable, 120 characters, 5 in all."""
+    clean = ["".join(char if char.isprintable() else " " for char in text) for text in warnings]
+    cut = [text if len(text) <= _LONGEST_WARNING else text[: _LONGEST_WARNING - 1] + "…" for text in clean]
+    if len(cut) > _MOST_WARNINGS:
+        cut = [
+            *cut[: _MOST_WARNINGS - 1],
+            f"and {len(cut) - _MOST_WARNINGS + 1} more images were not proxied",
+        ]
+    return tuple(cut)

@@ -1,0 +1,74 @@
+"""Conditions, the one shape in which Kubernetes objects tell how they are (`metav1.Condition`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from replicated_proxy.core.objects import Body, format_timestamp, list_at, mapping_at, text_at
+
+
+class ConditionStatus(StrEnum):
+    """Whether it holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One statement about an object.
+
+    Attributes:
+        type: what is stated (`Ready`).
+        status: whether it holds.
+        reason: one CamelCase word, documented.
+        message: for people.
+    """
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
+
+
+def render_conditions(
+    conditions: Iterable[Condition], earlier: Body, generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """Write conditions into a status; the transition time moves only when a status flips.
+
+    Args:
+        conditions: what holds now.
+        earlier: the status as it stands.
+        generation: the generation that was looked at.
+        now: the time of a transition.
+    """
+    before = {text_at(item, "type"): mapping_at(item) for item in list_at(earlier, "conditions")}
+    return [_render(condition, before.get(condition.type, {}), generation, now) for condition in conditions]
+
+
+def _render(condition: Condition, before: Body, generation: int, now: datetime) -> dict[str, Any]:
+    """Write one condition."""
+    unchanged = before.get("status") == condition.status.value
+    since = text_at(before, "lastTransitionTime") if unchanged else ""
+    return {
+        "type": condition.type,
+        "status": condition.status.value,
+        "reason": condition.reason,
+        "message": condition.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": since or format_timestamp(now),
+    }
+
+
+def find_transitions(conditions: Sequence[Condition], earlier: Body) -> list[Condition]:
+    """Return the conditions whose status or reason is another than before: what an Event is worth."""
+    before = {
+        text_at(item, "type"): (text_at(item, "status"), text_at(item, "reason"))
+        for item in list_at(earlier, "conditions")
+    }
+    return [item for item in conditions if before.get(item.type) != (item.status.value, item.reason)]

@@ -1,0 +1,248 @@
+"""From Licenses and Applications to the routing table.
+
+Binding and coverage are the rules of KOTS's `additionalNamespaces`, with what it lacks: several Applications are
+one union, exclusions, opt-outs, and a License for each application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from replicated_proxy.core.applications import APP_SLUG_LABEL, Application
+from replicated_proxy.core.hosts import HostOverrides, resolve_hosts
+from replicated_proxy.core.licenses import License
+from replicated_proxy.core.routes import Definitions, NamespaceRules, Route, RoutingTable
+
+APP_LABEL: Final = "proxy.kots.io/app"
+REWRITE_LABEL: Final = "proxy.kots.io/rewrite"
+SYNC_LABEL: Final = "proxy.kots.io/sync"
+DISABLED: Final = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace as far as coverage cares.
+
+    Attributes:
+        name: its name.
+        uid: told apart from an earlier namespace of the same name.
+        labels: as on the object.
+        terminating: being deleted; nothing can be created in it.
+    """
+
+    name: str
+    uid: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    terminating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageSettings:
+    """What the administrator decides about coverage.
+
+    Attributes:
+        secret_name: the pull secret's name in every namespace.
+        excluded: namespace names that no License reaches, the operator's own and the system's among them.
+        excluded_globs: patterns of such names.
+        hosts: hosts set by application slug.
+    """
+
+    secret_name: str
+    excluded: frozenset[str]
+    excluded_globs: tuple[str, ...] = ()
+    hosts: HostOverrides = HostOverrides()
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """Which Application belongs to which License.
+
+    Attributes:
+        by_license: License UID to its Applications, oldest first.
+        problems: Application UID to why it is bound to none, or what of it has no effect.
+    """
+
+    by_license: Mapping[str, tuple[Application, ...]]
+    problems: Mapping[str, str]
+
+
+def bind_applications(licenses: Sequence[License], applications: Iterable[Application]) -> Bindings:
+    """Bind each Application to the Licenses of its namespace.
+
+    A label `kots.io/app-slug` names the License. Without it an Application binds to every License there, but one
+    that reaches beyond its namespace only to the only one: nobody's credential is spread by a guess.
+    """
+    bound: dict[str, list[Application]] = {lic.identity.uid: [] for lic in licenses}
+    problems: dict[str, str] = {}
+    for application in sorted(applications, key=lambda item: item.identity.age_key):
+        candidates = _candidates(licenses, application)
+        if application.reaches_beyond and len(candidates) > 1:
+            slugs = ", ".join(sorted({lic.app_slug for lic in candidates}))
+            problems[application.identity.uid] = (
+                f"reaches beyond its namespace, where several Licenses are ({slugs}): "
+                f"name one by the label {APP_SLUG_LABEL}"
+            )
+            continue
+        if not candidates:
+            problems[application.identity.uid] = _why_unbound(application)
+        for lic in candidates:
+            bound[lic.identity.uid].append(application)
+    return Bindings({uid: tuple(items) for uid, items in bound.items()}, problems)
+
+
+def _candidates(licenses: Sequence[License], application: Application) -> list[License]:
+    """Return the Licenses of the Application's namespace that its label allows."""
+    return [
+        lic
+        for lic in licenses
+        if lic.identity.namespace == application.identity.namespace and application.app_slug in {"", lic.app_slug}
+    ]
+
+
+def _why_unbound(application: Application) -> str:
+    """Say what is missing for an Application to have an effect."""
+    if application.app_slug:
+        return f"no License of application {application.app_slug!r} in this namespace"
+    return "no License in this namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is known of the two kinds that people write.
+
+    Attributes:
+        licenses: the usable ones and those to be frozen.
+        applications: all of them.
+        definitions: under which both were read.
+    """
+
+    licenses: tuple[License, ...] = ()
+    applications: tuple[Application, ...] = ()
+    definitions: Definitions = Definitions()
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """A routing table with what stands behind it.
+
+    Attributes:
+        table: the table to publish, without conflicts.
+        bindings: which Application belongs to which License.
+        held: UIDs of Licenses whose routes were taken over from the table before: frozen ones and unknown ones.
+            Their copies are neither written nor deleted.
+    """
+
+    table: RoutingTable
+    bindings: Bindings
+    held: frozenset[str]
+
+
+def plan_table(
+    sources: Sources, namespaces: Iterable[Namespace], settings: CoverageSettings, previous: RoutingTable
+) -> TablePlan:
+    """Build the routing table from what is known now; conflicts are added by `with_conflicts`.
+
+    Args:
+        sources: Licenses and Applications.
+        namespaces: for what they say about themselves.
+        settings: the administrator's part.
+        previous: the table published last, also by a process before this one.
+    """
+    bindings = bind_applications(sources.licenses, sources.applications)
+    rows = [(route, _listed_before(route, previous)) for route in previous.routes if _is_held(route, sources)]
+    held = frozenset(route.uid for route, _ in rows)
+    held_keys = {route.license for route, _ in rows}
+    for lic in sources.licenses:
+        if lic.identity.key not in held_keys and not is_frozen(lic):
+            applications = bindings.by_license[lic.identity.uid]
+            listed = frozenset(name for item in applications for name in item.namespaces)
+            rows.append((_plan_route(lic, applications, settings.hosts, sources.definitions), listed))
+    rows.sort(key=lambda row: row[0].age_key)
+    table = RoutingTable(
+        secret_name=settings.secret_name,
+        routes=tuple(route for route, _ in rows),
+        listed=_index_names([names for _, names in rows]),
+        rules=_plan_rules(namespaces, settings),
+    )
+    return TablePlan(table, bindings, held)
+
+
+def is_frozen(lic: License) -> bool:
+    """Tell whether a License keeps its last good state: paused by annotation, or its expiry cannot be read."""
+    return lic.paused or bool(lic.expiry.problem)
+
+
+def _is_held(route: Route, sources: Sources) -> bool:
+    """Tell whether a published route stays as it was.
+
+    It does while its License is frozen; and when the License, or an Application that widened it, is absent under
+    another definition than it was read under: nobody revoked it, its kind was deleted and made anew.
+    """
+    lic = next((item for item in sources.licenses if item.identity.key == route.license), None)
+    if lic is None:
+        return route.definitions.licenses != sources.definitions.licenses
+    if is_frozen(lic):
+        return lic.identity.uid == route.uid
+    present = {application.identity.key for application in sources.applications}
+    missing = any(key not in present for key in route.applications)
+    return missing and route.definitions.applications != sources.definitions.applications
+
+
+def _listed_before(route: Route, previous: RoutingTable) -> frozenset[str]:
+    """Return the namespaces that a published table lists for a route."""
+    position = previous.routes.index(route)
+    return frozenset(name for name, positions in previous.listed.items() if position in positions)
+
+
+def _index_names(names_by_position: Sequence[frozenset[str]]) -> Mapping[str, tuple[int, ...]]:
+    """Turn "names of each License" into "Licenses of each name", so that every name is written once."""
+    listed: dict[str, list[int]] = {}
+    for position, names in enumerate(names_by_position):
+        for name in names:
+            listed.setdefault(name, []).append(position)
+    return {name: tuple(positions) for name, positions in sorted(listed.items())}
+
+
+def with_conflicts(table: RoutingTable, namespaces: Iterable[str]) -> RoutingTable:
+    """Return the table with the namespaces whose pull secret is not ours."""
+    return replace(table, rules=replace(table.rules, conflicts=frozenset(namespaces)))
+
+
+def _plan_route(
+    lic: License, applications: Sequence[Application], overrides: HostOverrides, definitions: Definitions
+) -> Route:
+    """Merge a License with its Applications: unions for lists, the oldest for hosts."""
+    return Route(
+        license=lic.identity.key,
+        uid=lic.identity.uid,
+        namespace=lic.identity.namespace,
+        app_slug=lic.app_slug,
+        hosts=resolve_hosts(lic, applications, overrides),
+        every_namespace=any(item.every_namespace for item in applications),
+        excluded_images=tuple(dict.fromkeys(image for item in applications for image in item.excluded_images)),
+        claimed_images=tuple(dict.fromkeys(image for item in applications for image in item.additional_images)),
+        claimed_upstreams=tuple(dict.fromkeys(one for item in applications for one in item.upstreams)),
+        applications=tuple(item.identity.key for item in applications),
+        definitions=definitions,
+        created=lic.identity.created,
+    )
+
+
+def _plan_rules(namespaces: Iterable[Namespace], settings: CoverageSettings) -> NamespaceRules:
+    """Read what namespaces say about themselves by label."""
+    opted_out, unrewritten, claims = set(settings.excluded), set(), {}
+    for namespace in namespaces:
+        if namespace.labels.get(SYNC_LABEL) == DISABLED:
+            opted_out.add(namespace.name)
+        if namespace.labels.get(REWRITE_LABEL) == DISABLED:
+            unrewritten.add(namespace.name)
+        if claim := namespace.labels.get(APP_LABEL) or namespace.labels.get(APP_SLUG_LABEL):
+            claims[namespace.name] = claim
+    return NamespaceRules(
+        excluded=frozenset(opted_out),
+        excluded_globs=settings.excluded_globs,
+        unrewritten=frozenset(unrewritten),
+        claims=claims,
+    )

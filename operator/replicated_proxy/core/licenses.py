@@ -1,0 +1,160 @@
+"""The License (`kots.io/v1beta1`, `v1beta2`) as a typed value.
+
+Replicated's own generated CRD cannot hold real licenses, so ours preserves what it does not know; here only the
+fields that decide something are read. Both API versions have the same spec (kotskinds `license_types.go`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from replicated_proxy.core.images import is_registry_host
+from replicated_proxy.core.objects import (
+    Body,
+    ObjectIdentity,
+    list_at,
+    mapping_at,
+    parse_timestamp,
+    read_identity,
+    text_at,
+)
+
+PAUSED_ANNOTATION: Final = "proxy.kots.io/paused"
+_SLUG: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", re.ASCII)
+
+
+class InvalidLicense(ValueError):
+    """A License that cannot be used; the message names the field, the value and the remedy, never the ID."""
+
+
+class LicenseID:
+    """The customer's credential. It shows itself only when asked by `reveal`."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the ID, to be put into a pull secret and nowhere else."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LicenseID) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "LicenseID(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """When a License ends, as KOTS reads the entitlement `expires_at` (`LicenseIsExpired`).
+
+    Attributes:
+        at: the moment, or None for "never".
+        problem: why the entitlement could not be read, for people; empty when it could.
+    """
+
+    at: datetime | None = None
+    problem: str = ""
+
+    def has_passed(self, now: datetime) -> bool:
+        """Tell whether it lies strictly before now."""
+        return self.at is not None and self.at < now
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """What a vendor portal's `license.yaml` says, as far as it decides something here.
+
+    Attributes:
+        identity: which object this is.
+        app_slug: the application, as in the proxy's path.
+        license_id: the registry password.
+        endpoint: host of `spec.endpoint`; names Replicated's staging environments.
+        proxy_domains: custom proxy domains in falling precedence: default channel, then the License itself.
+        expiry: when it ends.
+        paused: frozen by annotation: nothing is written or deleted for it.
+        problems: fields that were left out, one sentence each.
+    """
+
+    identity: ObjectIdentity
+    app_slug: str
+    license_id: LicenseID = field(repr=False)
+    endpoint: str = ""
+    proxy_domains: tuple[str, ...] = ()
+    expiry: Expiry = Expiry()
+    paused: bool = False
+    problems: tuple[str, ...] = ()
+
+
+def parse_license(body: Body) -> License:
+    """Read a License object.
+
+    Raises:
+        InvalidLicense: `spec.appSlug` or `spec.licenseID` is missing or no such thing.
+    """
+    spec = mapping_at(body, "spec")
+    slug, license_id = text_at(spec, "appSlug"), text_at(spec, "licenseID")
+    if not _SLUG.fullmatch(slug):
+        raise InvalidLicense(
+            f"spec.appSlug {slug[:80]!r} is no application slug: use the license.yaml of the vendor portal unchanged"
+        )
+    if not license_id:
+        raise InvalidLicense("spec.licenseID is empty: use the license.yaml of the vendor portal unchanged")
+    domains, problems = _read_proxy_domains(spec)
+    return License(
+        identity=read_identity(body),
+        app_slug=slug,
+        license_id=LicenseID(license_id),
+        endpoint=_host_of_url(text_at(spec, "endpoint")),
+        proxy_domains=domains,
+        expiry=read_expiry(mapping_at(spec, "entitlements")),
+        paused=text_at(body, "metadata", "annotations", PAUSED_ANNOTATION) == "true",
+        problems=problems,
+    )
+
+
+def read_expiry(entitlements: Body) -> Expiry:
+    """Read `expires_at` by KOTS's rules, in its order; what KOTS calls an error becomes a problem.
+
+    A missing value counts as "never": KOTS fails there, which would make licenses useless that
+    its own tests contain (replicated.md 1.5).
+    """
+    entitlement = mapping_at(entitlements, "expires_at")
+    kind, value = entitlement.get("valueType"), entitlement.get("value")
+    if not entitlement or value in {None, ""}:
+        return Expiry()
+    if kind not in {None, "", "String"}:
+        return Expiry(problem=f"entitlement expires_at has valueType {kind!r}; it must be String")
+    if not isinstance(value, str):
+        return Expiry(problem="entitlement expires_at is not a string")
+    try:
+        return Expiry(at=parse_timestamp(value))
+    except ValueError as error:
+        return Expiry(problem=f"entitlement expires_at: {error}")
+
+
+def _read_proxy_domains(spec: Body) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Collect custom proxy domains in falling precedence; what is no host is reported and left out."""
+    channels = [channel for channel in list_at(spec, "channels") if mapping_at(channel).get("isDefault") is True]
+    found = [text_at(channel, "replicatedProxyDomain") for channel in channels]
+    found = [text for text in (*found, text_at(spec, "replicatedProxyDomain")) if text]
+    problems = tuple(
+        f"replicatedProxyDomain {text[:80]!r} is not a host: write it without scheme and path"
+        for text in found
+        if not is_registry_host(text)
+    )
+    return tuple(text for text in found if is_registry_host(text)), problems
+
+
+def _host_of_url(url: str) -> str:
+    """Return the host of a URL, without user and port; KOTS takes anything unparsable as the default."""
+    _, _, rest = url.partition("://")
+    return rest.partition("/")[0].rpartition("@")[2].partition(":")[0]

@@ -1,0 +1,110 @@
+"""Reading Kubernetes objects that anybody may have written.
+
+Every custom resource is hostile input: a field may have any JSON type. These readers return a value of the type
+asked for or its empty form, so that the typed views above them stay free of `isinstance`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+Body = Mapping[str, object]
+
+_RFC3339: Final = re.compile(
+    r"(?P<seconds>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?(?P<zone>Z|[+-]\d\d:\d\d)", re.ASCII
+)
+_NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+def mapping_at(owner: object, *path: str) -> Body:
+    """Return the object below `path`, or an empty one where something else stands."""
+    for key in path:
+        owner = owner.get(key) if isinstance(owner, Mapping) else None
+    return owner if isinstance(owner, Mapping) else {}
+
+
+def list_at(owner: object, *path: str) -> Sequence[object]:
+    """Return the list below `path`, or an empty one."""
+    value = mapping_at(owner, *path[:-1]).get(path[-1])
+    return value if isinstance(value, list | tuple) else ()
+
+
+def text_at(owner: object, *path: str) -> str:
+    """Return the string below `path`, or the empty string."""
+    value = mapping_at(owner, *path[:-1]).get(path[-1])
+    return value if isinstance(value, str) else ""
+
+
+def texts_at(owner: object, *path: str) -> tuple[str, ...]:
+    """Return the strings of the list below `path`, in order, each once; entries of other types are left out."""
+    return tuple(dict.fromkeys(item for item in list_at(owner, *path) if isinstance(item, str)))
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Parse RFC 3339 as Go's `time.Parse(time.RFC3339, …)` does: upper-case `T` and `Z`, a zone always.
+
+    Raises:
+        ValueError: the text is no such timestamp.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an RFC 3339 timestamp such as 2030-07-27T00:00:00Z")
+    fraction = (match["fraction"] or "0")[:6]
+    zone = "+00:00" if match["zone"] == "Z" else match["zone"]
+    return datetime.fromisoformat(f"{match['seconds']}.{fraction:0<6}{zone}").astimezone(UTC)
+
+
+def format_timestamp(moment: datetime) -> str:
+    """Write a moment as Kubernetes does: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_namespace_name(text: str) -> bool:
+    """Tell whether a namespace could have this name (an RFC 1123 label)."""
+    return _NAMESPACE.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectIdentity:
+    """Which object this is, and since when.
+
+    Attributes:
+        namespace: where it stands; empty for cluster-scoped objects.
+        name: its name there.
+        uid: told apart from an earlier object of the same name.
+        created: creationTimestamp as written; RFC 3339 in UTC sorts as text.
+        generation: raised by the API server at each change of the spec.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    created: str
+    generation: int
+
+    @property
+    def age_key(self) -> tuple[str, str]:
+        """Sort key "oldest first"; the UID breaks ties, so that every replica agrees."""
+        return (self.created, self.uid)
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, for people."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+def read_identity(body: Body) -> ObjectIdentity:
+    """Read who an object is from its metadata."""
+    metadata = mapping_at(body, "metadata")
+    generation = metadata.get("generation")
+    return ObjectIdentity(
+        namespace=text_at(metadata, "namespace"),
+        name=text_at(metadata, "name"),
+        uid=text_at(metadata, "uid"),
+        created=text_at(metadata, "creationTimestamp"),
+        generation=generation if isinstance(generation, int) else 0,
+    )

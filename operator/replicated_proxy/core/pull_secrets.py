@@ -1,0 +1,251 @@
+"""What has to happen to the pull secret of one namespace.
+
+Desired against observed, one namespace at a time, so that one that fails never holds up the others. Each rule
+answers a failure that some peer has (syncers.md 4): a Secret that is not ours is never changed or deleted, ours is
+changed in place, and nothing is written when nothing changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+
+from replicated_proxy.core.coverage import TablePlan
+from replicated_proxy.core.credentials import RegistryCredentials, encode_docker_config, hash_content
+from replicated_proxy.core.licenses import License
+from replicated_proxy.core.objects import Body, mapping_at, text_at
+from replicated_proxy.core.routes import Route
+
+SECRET_TYPE: Final = "kubernetes.io/dockerconfigjson"  # noqa: S105 - a type of Secret.
+DATA_KEY: Final = ".dockerconfigjson"
+MANAGER: Final = "replicated-proxy-operator"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+INSTALLATION_LABEL: Final = "proxy.kots.io/installation"
+CONTENT_LABEL: Final = "proxy.kots.io/content"
+INSTALLATION_ANNOTATION: Final = "proxy.kots.io/installation"
+ADOPT_ANNOTATION: Final = "proxy.kots.io/adopt"
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """How we mark what is ours.
+
+    Attributes:
+        installation: the installation's ID, in words.
+        secret_name: the one name that we use.
+    """
+
+    installation: str
+    secret_name: str
+
+    @property
+    def token(self) -> str:
+        """The ID as a label value: at most 63 characters, no slash."""
+        return sha256(self.installation.encode()).hexdigest()[:32]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that say "ours"."""
+        return {MANAGED_BY_LABEL: MANAGER, INSTALLATION_LABEL: self.token}
+
+    def marks(self, labels: Mapping[str, object], annotations: Mapping[str, object]) -> bool:
+        """Tell whether an object is ours: by label, or by annotation where somebody stripped the labels."""
+        if INSTALLATION_LABEL in labels:
+            return labels[INSTALLATION_LABEL] == self.token and labels.get(MANAGED_BY_LABEL) == MANAGER
+        return annotations.get(INSTALLATION_ANNOTATION) == self.installation
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedSecret:
+    """A Secret of our name, as it stands in a namespace.
+
+    Attributes:
+        namespace, uid, resource_version: which one, at which state.
+        ours: it carries our marks.
+        adoptable: its owner asks, by annotation on it, that we take it over.
+        complete: all our labels and annotations are on it.
+        type: the Secret's type, which cannot be changed.
+        immutable: marked so, by whomever.
+        content: the `.dockerconfigjson`, or None where it is missing or no base64.
+        other_keys: data keys that we did not write.
+    """
+
+    namespace: str
+    uid: str
+    resource_version: str
+    ours: bool
+    adoptable: bool
+    complete: bool
+    type: str
+    immutable: bool = False
+    content: bytes | None = field(default=None, repr=False)
+    other_keys: tuple[str, ...] = ()
+
+
+def read_secret(body: Body, ownership: Ownership) -> ObservedSecret:
+    """Read a Secret of our name."""
+    labels, annotations = mapping_at(body, "metadata", "labels"), mapping_at(body, "metadata", "annotations")
+    content = _decode(text_at(body, "data", DATA_KEY))
+    marked = ownership.marks(labels, annotations)
+    return ObservedSecret(
+        namespace=text_at(body, "metadata", "namespace"),
+        uid=text_at(body, "metadata", "uid"),
+        resource_version=text_at(body, "metadata", "resourceVersion"),
+        ours=marked,
+        adoptable=annotations.get(ADOPT_ANNOTATION) == "true",
+        complete=marked and _is_complete(labels, annotations, content, ownership),
+        type=text_at(body, "type"),
+        immutable=body.get("immutable") is True,
+        content=content,
+        other_keys=tuple(sorted(key for key in mapping_at(body, "data") if key != DATA_KEY)),
+    )
+
+
+def _is_complete(labels: Body, annotations: Body, content: bytes | None, ownership: Ownership) -> bool:
+    """Tell whether every mark that we write is there."""
+    expected = {**ownership.labels, CONTENT_LABEL: hash_content(content or b"", ownership.installation)}
+    return (
+        all(labels.get(name) == value for name, value in expected.items())
+        and annotations.get(INSTALLATION_ANNOTATION) == ownership.installation
+    )
+
+
+def _decode(text: str) -> bytes | None:
+    """Decode a Secret's value."""
+    try:
+        return base64.b64decode(text, validate=True) or None
+    except binascii.Error:
+        return None
+
+
+class Action(StrEnum):
+    """What happens to one namespace's pull secret."""
+
+    NOTHING = "nothing"
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretPlan:
+    """One action with what it takes.
+
+    Attributes:
+        action: what to do.
+        namespace: where.
+        observed: the Secret to change, replace or delete; its UID and resourceVersion are the preconditions.
+        content: the bytes to write.
+    """
+
+    action: Action
+    namespace: str
+    observed: ObservedSecret | None = None
+    content: bytes = field(default=b"", repr=False)
+
+
+def plan_secret(namespace: str, desired: bytes | None, observed: ObservedSecret | None) -> SecretPlan:
+    """Compare what should be with what is.
+
+    Args:
+        namespace: the namespace.
+        desired: the content that belongs there; None for no Secret.
+        observed: the Secret of our name that is there, if any.
+    """
+    if observed is None:
+        return SecretPlan(Action.CREATE if desired else Action.NOTHING, namespace, content=desired or b"")
+    if desired is None:
+        return SecretPlan(Action.DELETE if observed.ours else Action.NOTHING, namespace, observed)
+    if not (observed.ours or observed.adoptable):
+        return SecretPlan(Action.CONFLICT, namespace, observed)
+    settled = observed.complete and not observed.other_keys and observed.type == SECRET_TYPE
+    if settled and observed.content == desired:
+        return SecretPlan(Action.NOTHING, namespace, observed)
+    if observed.type != SECRET_TYPE or observed.immutable:
+        return SecretPlan(Action.REPLACE, namespace, observed, desired)
+    return SecretPlan(Action.UPDATE, namespace, observed, desired)
+
+
+def render_secret(namespace: str, content: bytes, ownership: Ownership) -> dict[str, Any]:
+    """Write the Secret object."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": ownership.secret_name,
+            "namespace": namespace,
+            "labels": {**ownership.labels, CONTENT_LABEL: hash_content(content, ownership.installation)},
+            "annotations": {INSTALLATION_ANNOTATION: ownership.installation},
+        },
+        "type": SECRET_TYPE,
+        "data": {DATA_KEY: base64.b64encode(content).decode()},
+    }
+
+
+def render_update(plan: SecretPlan, ownership: Ownership) -> dict[str, Any]:
+    """Write the JSON merge patch that makes an observed Secret right.
+
+    The resourceVersion in it is the precondition. Labels and annotations of others stay; data keys of others go.
+    """
+    assert plan.observed is not None  # noqa: S101 - for the type checker: an update has something to change.
+    patch = render_secret(plan.namespace, plan.content, ownership)
+    patch["metadata"]["resourceVersion"] = plan.observed.resource_version
+    patch["data"] |= dict.fromkeys(plan.observed.other_keys)
+    return patch
+
+
+@dataclass(frozen=True, slots=True)
+class SecretContents:
+    """Which bytes belong into which namespace.
+
+    Attributes:
+        plan: the routing table and which Licenses are held.
+        licenses: by UID.
+    """
+
+    plan: TablePlan
+    licenses: Mapping[str, License]
+
+    def decides_like(self, other: SecretContents) -> bool:
+        """Tell whether another plan puts the same bytes into the same namespaces.
+
+        Claims and rewriting opt-outs of namespaces have no part in that: a namespace that carries such a label
+        must not make every other one be looked at.
+        """
+        mine, theirs = self.plan, other.plan
+        return (
+            (self.licenses, mine.held, mine.table.routes, mine.table.listed)
+            == (other.licenses, theirs.held, theirs.table.routes, theirs.table.listed)
+            and mine.table.rules.excluded == theirs.table.rules.excluded
+            and mine.table.rules.excluded_globs == theirs.table.rules.excluded_globs
+        )
+
+    def is_held(self, namespace: str) -> bool:
+        """Tell whether a frozen or unknown License covers the namespace: its copy is left as it is."""
+        return any(item.route.uid in self.plan.held for item in self.plan.table.covering(namespace))
+
+    def desired(self, namespace: str) -> bytes | None:
+        """Return the `.dockerconfigjson` of a namespace, or None when no License covers it."""
+        credentials = [
+            _credentials(self.licenses[item.route.uid], item.route)
+            for item in self.plan.table.covering(namespace)
+            if item.route.uid in self.licenses
+        ]
+        return encode_docker_config(credentials) if credentials else None
+
+
+def _credentials(lic: License, route: Route) -> RegistryCredentials:
+    """Put a License's ID beside the hosts of its route; the default hosts stay valid beside custom ones."""
+    return RegistryCredentials(
+        license_id=lic.license_id,
+        app_slug=lic.app_slug,
+        proxy_hosts=frozenset({route.hosts.proxy, route.hosts.default_proxy}),
+        registry_hosts=frozenset({route.hosts.registry, route.hosts.default_registry}),
+    )

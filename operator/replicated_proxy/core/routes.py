@@ -1,0 +1,156 @@
+"""The routing table: which License covers which namespace, as rules.
+
+One value answers both questions of the product, "where does a pull secret go?" and "whose image is it?", so that
+secrets and names cannot drift apart. It holds rules with exceptions and no enumeration: `"*"` is a flag and a
+listed name stands whether or not the namespace exists, so a namespace made later needs no new table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from fnmatch import fnmatchcase
+from typing import Final
+
+from replicated_proxy.core.hosts import Hosts
+from replicated_proxy.core.images import ImageSelector, RepositoryPattern
+
+SYSTEM_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+
+
+class Reach(IntEnum):
+    """How a License comes to cover a namespace, the strongest first."""
+
+    OWN = 0
+    EXPLICIT = 1
+    WILDCARD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """UIDs of the CustomResourceDefinitions of the two kinds.
+
+    Deleting a definition deletes its objects. An object that is absent under another definition than it was last
+    read under was therefore not revoked by anybody: it is unknown.
+    """
+
+    licenses: str = ""
+    applications: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One License as the webhook needs it: no credential, and nothing that changes with each sync.
+
+    Attributes:
+        license: `namespace/name`, for explanations.
+        uid: tells a License from a later one of the same name.
+        created: when the License was created (RFC 3339, UTC); the oldest comes first.
+        namespace: its own.
+        app_slug: the application in the proxy's path.
+        hosts: where its images are pulled from.
+        every_namespace: whether an Application bound to it names `"*"`.
+        expired: whether it has expired while rewriting is revoked on expiry.
+        excluded_images: never rewritten for it.
+        claimed_images, claimed_upstreams: what is its own where only `"*"` covers.
+        applications: `namespace/name` of the Applications bound to it.
+        definitions: under which CustomResourceDefinitions it was read.
+    """
+
+    license: str
+    uid: str
+    namespace: str
+    app_slug: str
+    hosts: Hosts
+    every_namespace: bool = False
+    expired: bool = False
+    excluded_images: tuple[ImageSelector, ...] = ()
+    claimed_images: tuple[ImageSelector, ...] = ()
+    claimed_upstreams: tuple[RepositoryPattern, ...] = ()
+    applications: tuple[str, ...] = ()
+    definitions: Definitions = Definitions()
+    created: str = ""
+
+    @property
+    def age_key(self) -> tuple[str, str]:
+        """Sort key "oldest first"; the UID breaks ties."""
+        return (self.created, self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRules:
+    """What no License reaches, and what namespaces say about themselves.
+
+    Attributes:
+        excluded: names: system namespaces, the operator's own, the administrator's, those labelled
+            `proxy.kots.io/sync: disabled`.
+        excluded_globs: the administrator's patterns (`*`, `?`), matched as the shell does.
+        unrewritten: names labelled `proxy.kots.io/rewrite: disabled`: the secret, but no rewriting.
+        conflicts: names whose pull secret is not ours.
+        claims: name to the application slug that the namespace's labels name.
+    """
+
+    excluded: frozenset[str] = SYSTEM_NAMESPACES
+    excluded_globs: tuple[str, ...] = ()
+    unrewritten: frozenset[str] = frozenset()
+    conflicts: frozenset[str] = frozenset()
+    claims: Mapping[str, str] = field(default_factory=dict)
+
+    def excludes(self, namespace: str) -> bool:
+        """Tell whether no License may cover this namespace."""
+        return namespace in self.excluded or any(fnmatchcase(namespace, glob) for glob in self.excluded_globs)
+
+
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """One License covering one namespace."""
+
+    route: Route
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """Everything the webhook knows.
+
+    Attributes:
+        secret_name: the pull secret's name in every namespace.
+        routes: the Licenses, oldest first.
+        listed: namespace to the positions (in `routes`) of the Licenses whose Applications list it.
+        rules: exclusions and what namespaces say about themselves.
+    """
+
+    secret_name: str
+    routes: tuple[Route, ...] = ()
+    listed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    rules: NamespaceRules = NamespaceRules()
+
+    def covering(self, namespace: str) -> tuple[Covering, ...]:
+        """Return the Licenses that cover a namespace, oldest first, one for each application slug.
+
+        Of two with the same slug the namespace's own License, else the one that lists it, else the oldest stays;
+        the other is shadowed.
+        """
+        if self.rules.excludes(namespace):
+            return ()
+        best: dict[str, Covering] = {}
+        listed = self.listed.get(namespace, ())
+        for position, route in enumerate(self.routes):
+            reach = _reach(route, namespace, listed=position in listed)
+            held = best.get(route.app_slug)
+            if reach is not None and (held is None or reach < held.reach):
+                best[route.app_slug] = Covering(route, reach)
+        if len(best) < 2:
+            return tuple(best.values())
+        order = {id(route): position for position, route in enumerate(self.routes)}
+        return tuple(sorted(best.values(), key=lambda covering: order[id(covering.route)]))
+
+
+def _reach(route: Route, namespace: str, *, listed: bool) -> Reach | None:
+    """Tell how a License covers a namespace, or None when it does not."""
+    if route.namespace == namespace:
+        return Reach.OWN
+    if listed:
+        return Reach.EXPLICIT
+    return Reach.WILDCARD if route.every_namespace else None
