@@ -132,6 +132,8 @@ class CertificateSettings:
     """Secret of the authority; only the controller reads it."""
     serving_secret: str = "replicated-proxy-serving"  # noqa: S105 - the name of a Secret.
     """Secret of the serving certificate, its key and the bundle as published."""
+    extra_names: tuple[str, ...] = ()
+    """More DNS names for the serving certificate, where the API server calls the webhook by URL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,123 @@
+"""Builds the pinned programs that a target needs, once, into the cache."""
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rig.cache import REPOSITORY, cache_folder, digest_of, locked, scratch
+from rig.golang import go_command, required_version
+from rig.progress import run_logged, step
+
+_MODULES = REPOSITORY / "hack" / "modules"
+_KUBERNETES_VERSION = "v1.36.3"
+# Without the version the API server calls itself v0.0.0, and kubectl and helm refuse to work with it.
+_KUBERNETES_LD_FLAGS = " ".join(
+    [
+        "-s -w",
+        f"-X k8s.io/component-base/version.gitVersion={_KUBERNETES_VERSION}",
+        f"-X k8s.io/client-go/pkg/version.gitVersion={_KUBERNETES_VERSION}",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program of one of the modules under hack/modules/."""
+
+    module: str
+    package: str
+    tags: str = ""
+    """Build tags; a program with tags here is one that also needs cgo (runc)."""
+
+    @property
+    def output(self) -> str:
+        """What ``go build`` calls it: the last element of the package path that is no major version."""
+        parts = [part for part in self.package.split("/") if part not in {"v2", "v3", "v4"}]
+        return parts[-1]
+
+
+PROGRAMS: Mapping[str, Program] = {
+    "etcd": Program("kubernetes", "go.etcd.io/etcd/server/v3"),
+    **{
+        name: Program("kubernetes", f"k8s.io/kubernetes/cmd/{name}")
+        for name in ("kube-apiserver", "kube-controller-manager", "kubectl", "kube-scheduler", "kubelet", "kube-proxy")
+    },
+    "helm": Program("helm", "helm.sh/helm/v4/cmd/helm"),
+    **{
+        name: Program("node", f"github.com/containerd/containerd/v2/cmd/{name}")
+        for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+    },
+    # Without the tag every Pod sandbox fails with "seccomp not supported".
+    "runc": Program("node", "github.com/opencontainers/runc", tags="seccomp"),
+    "host-local": Program("node", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
+    "loopback": Program("node", "github.com/containernetworking/plugins/plugins/main/loopback"),
+    "ptp": Program("node", "github.com/containernetworking/plugins/plugins/main/ptp"),
+    "portmap": Program("node", "github.com/containernetworking/plugins/plugins/meta/portmap"),
+    "registry": Program("node", "github.com/distribution/distribution/v3/cmd/registry"),
+    "crane": Program("node", "github.com/google/go-containerregistry/cmd/crane"),
+    "pause": Program("pause", "replicated-proxy-operator.test/hack/pause"),
+}
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+NODE = tuple(PROGRAMS)
+
+
+def provide(names: Iterable[str], *, assets: str | None = None) -> dict[str, Path]:
+    """Return the path of each program, building those that are neither in the folder ``assets`` nor in the cache."""
+    found = {name: _from_assets(assets, name) or _cached(name) for name in names}
+    for module in sorted({PROGRAMS[name].module for name, path in found.items() if not path.exists()}):
+        with locked(_folder(module)):
+            # Looked at again under the lock: another process may have built them meanwhile.
+            missing = [name for name, path in found.items() if PROGRAMS[name].module == module and not path.exists()]
+            _build(module, [name for name in missing if not PROGRAMS[name].tags], tags="")
+            for name in missing:
+                if PROGRAMS[name].tags:
+                    _build(module, [name], tags=PROGRAMS[name].tags)
+    return found
+
+
+def _from_assets(folder: str | None, name: str) -> Path | None:
+    path = Path(folder) / name if folder else None
+    return path if path is not None and path.exists() else None
+
+
+def _cached(name: str) -> Path:
+    return _folder(PROGRAMS[name].module) / "bin" / name
+
+
+def _folder(module: str) -> Path:
+    sources = [each for each in (_MODULES / module).iterdir() if each.suffix in {".mod", ".sum", ".go"}]
+    machine = f"{platform.system()}-{platform.machine()}"
+    return cache_folder(f"{module}-{digest_of(sources, _ld_flags(module), machine)}")
+
+
+def _ld_flags(module: str) -> str:
+    return _KUBERNETES_LD_FLAGS if module == "kubernetes" else "-s -w"
+
+
+def _build(module: str, names: list[str], *, tags: str) -> None:
+    if not names:
+        return
+    source, folder = _MODULES / module, _folder(module)
+    # One Go for all modules: the newest that any of them asks for.
+    go = go_command(required_version(_MODULES.glob("*/go.mod")))
+    target = folder / "bin"
+    target.mkdir(exist_ok=True)
+    # Built beside the target and renamed, so that a build that was interrupted leaves no half a program.
+    with scratch(folder) as build, step(f"building {', '.join(names)}"):
+        packages = [PROGRAMS[name].package for name in names]
+        command = [str(go), "build", *_flags(module, tags), "-o", f"{build}/", *packages]
+        run_logged(command, folder / "build.log", cwd=source, env=_environment(tags))
+        for name in names:
+            (build / PROGRAMS[name].output).rename(target / name)
+
+
+def _flags(module: str, tags: str) -> list[str]:
+    # -trimpath and no VCS stamp: the same binary from every checkout, and no commit makes the cache stale.
+    flags = ["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", _ld_flags(module)]
+    return [*flags, "-tags", tags] if tags else flags
+
+
+def _environment(tags: str) -> dict[str, str]:
+    # Static programs run in every image and on every libc; only what has tags (libseccomp) needs cgo.
+    return {"CGO_ENABLED": "1" if tags else "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}

@@ -1,0 +1,123 @@
+"""The operator's roles as processes beside a control plane, with the chart's own objects and service accounts.
+
+A control plane runs no Pods, so the Deployments are left out and the roles run from this checkout; everything else,
+RBAC and settings included, is what the chart renders. The API server reaches the webhook by URL.
+"""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rig.cache import REPOSITORY
+from rig.controlplane import ControlPlane
+from rig.ports import free_port
+from rig.processes import Process, run
+from rig.waiting import wait_until
+
+RELEASE = NAMESPACE = "replicated-proxy-operator"
+CHART = REPOSITORY / "charts" / RELEASE
+_WORKLOADS = {"Deployment", "Service", "PodDisruptionBudget"}
+Json = dict[str, Any]
+
+
+class LocalInstallation:
+    """A control plane with the chart's objects in it, but for what would run Pods."""
+
+    def __init__(self, plane: ControlPlane, helm: Path, *, webhook: bool = False) -> None:
+        self.plane = plane
+        self._helm = helm
+        self._webhook_port = free_port() if webhook else 0
+
+    def install(self, values: Json | None = None) -> None:
+        """Apply the rendered chart; harmless when it is there already."""
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        documents = [manifest, *self.render(values)]
+        self.plane.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(documents))
+        self.plane.kubectl("wait", "--for=condition=Established", "crd/licenses.kots.io", "crd/applications.kots.io")
+
+    def render(self, values: Json | None = None) -> list[Json]:
+        """Render the chart without workloads; the webhook is called by URL, or left out."""
+        command = [str(self._helm), "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
+        rendered = yaml.safe_load_all(run(command, stdin=json.dumps(values or {})))
+        documents = [document for document in rendered if document and document["kind"] not in _WORKLOADS]
+        for document in documents:
+            if document["kind"] == "MutatingWebhookConfiguration" and self._webhook_port:
+                for entry in document["webhooks"]:
+                    entry["clientConfig"] = {"url": f"https://localhost:{self._webhook_port}/mutate"}
+        return documents
+
+    def settings(self, values: Json | None = None) -> Json:
+        """Return the settings that the chart renders, with what differs outside a Pod."""
+        (found,) = (item["data"]["settings.yaml"] for item in self.render(values) if item["kind"] == "ConfigMap")
+        settings: Json = yaml.safe_load(found)
+        settings["certificates"]["extraNames"] = ["localhost"]
+        settings["webhook"] |= {"port": self._webhook_port or free_port(), "bind": "127.0.0.1", "drainSeconds": 0.0}
+        return settings
+
+
+class RoleProcess:
+    """One role, as the service account that the chart makes for it: start, stop, kill."""
+
+    def __init__(self, role: str, installation: LocalInstallation, folder: Path, values: Json | None = None) -> None:
+        settings, port = installation.settings(values), free_port()
+        settings[role]["healthPort"] = port
+        path = folder / f"{role}.yaml"
+        path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        account = installation.plane.kubeconfig_for_service_account(NAMESPACE, f"{RELEASE}-{role}")
+        command = [
+            sys.executable,
+            "-m",
+            "replicated_proxy",
+            role,
+            "--settings",
+            str(path),
+            "--kubeconfig",
+            str(account),
+        ]
+        self._name = role
+        self._health = f"http://127.0.0.1:{port}"
+        self.log = folder / f"{role}.log"
+        self._process = Process(role, command, log=self.log, env={"POD_NAMESPACE": NAMESPACE})
+
+    @property
+    def pid(self) -> int:
+        """The process ID."""
+        return self._process.pid
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it and, unless told otherwise, wait until it says that it is ready."""
+        self._process.start()
+        if ready:
+            self.await_ready()
+
+    def await_ready(self) -> None:
+        """Wait until it says that it is ready; a role that ended says why."""
+        self._process.wait_ready(lambda: self.answer("/readyz") == "ok\n", what="being ready", seconds=60)
+
+    def await_answer(self, path: str, words: str) -> None:
+        """Wait until its health server says certain words."""
+        wait_until(lambda: words in self.answer(path), what=f"{self._name} to say {words!r}", seconds=30)
+
+    def answer(self, path: str) -> str:
+        """Ask its health server; empty while nothing answers."""
+        try:
+            with urllib.request.urlopen(f"{self._health}{path}", timeout=5) as answer:  # noqa: S310 - loopback.
+                text: str = answer.read().decode()
+                return text
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        except OSError:
+            return ""
+
+    def stop(self) -> None:
+        """Stop it as the kubelet does."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self._process.kill()

@@ -1,0 +1,168 @@
+"""The one reconcile: whatever happened, look at the world, compute what should be, and apply the difference.
+
+Two turns share the work. The overview turn computes the routing table and with it what belongs into which
+namespace, publishes, and reports. The namespace turn brings one namespace's pull secret in line. Triggers only say
+which turn is due; nothing is taken from what an event said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from replicated_proxy.controller.publishing import TablePublisher
+from replicated_proxy.controller.reporting import Findings, Reporter
+from replicated_proxy.controller.workqueue import WorkQueue
+from replicated_proxy.controller.world import World
+from replicated_proxy.controller.writing import SecretWriter, Stale
+from replicated_proxy.core.coverage import CoverageSettings, TablePlan, plan_table, with_conflicts
+from replicated_proxy.core.pull_secrets import SecretContents, plan_secret
+from replicated_proxy.core.statuses import SyncResult, SyncState
+from replicated_proxy.kube.client import KubeClient, retry_pause
+from replicated_proxy.kube.errors import ApiError, Conflict
+from replicated_proxy.kube.resources import NAMESPACES
+
+_log = logging.getLogger(__name__)
+_COALESCE_SECONDS = 0.2  # A burst of triggers makes one overview turn; nobody sees the difference.
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Those who act for the reconciler.
+
+    Attributes:
+        client: for namespaces that are to be created.
+        writer: pull secrets.
+        publisher: the routing table.
+        reporter: statuses and Events.
+    """
+
+    client: KubeClient
+    writer: SecretWriter
+    publisher: TablePublisher
+    reporter: Reporter
+
+
+class Reconciler:
+    """Brings the cluster in line with Licenses and Applications.
+
+    Attributes:
+        queue: namespaces whose pull secret has to be looked at.
+        results: the last result in each namespace that needs a pull secret.
+    """
+
+    def __init__(self, world: World, hands: Hands, queue: WorkQueue, settings: CoverageSettings) -> None:
+        self._world = world
+        self._hands = hands
+        self._settings = settings
+        self._overview_due = asyncio.Event()
+        self._contents: SecretContents | None = None
+        self.create_namespaces = False
+        self.queue = queue
+        self.results: dict[str, SyncResult] = {}
+
+    def trigger_overview(self) -> None:
+        """Say that Licenses, Applications, namespaces or results are other than before."""
+        self._overview_due.set()
+
+    async def run_overview(self) -> None:
+        """Take overview turns until cancelled."""
+        attempt = 0
+        while True:
+            await self._overview_due.wait()
+            await asyncio.sleep(_COALESCE_SECONDS)
+            self._overview_due.clear()
+            try:
+                await self.overview()
+                attempt = 0
+            except ApiError as error:
+                _log.warning("overview failed, trying again: %s", error)
+                await retry_pause(attempt)
+                attempt += 1
+                self._overview_due.set()
+
+    async def run_namespaces(self) -> None:
+        """Take namespace turns until cancelled; several of these run side by side."""
+        while True:
+            name = await self.queue.take()
+            try:
+                again = await self.reconcile_namespace(name)
+            except Exception:  # noqa: BLE001 - one namespace must never end the others' worker, whatever is wrong.
+                _log.exception("namespace failed", extra={"namespace": name})
+                again = True
+            if again:
+                self.queue.retry(name)
+            else:
+                self.queue.finish(name)
+
+    async def overview(self) -> None:
+        """Compute table and contents, publish, report.
+
+        Raises:
+            ApiError: something could not be written; the turn has to be taken again.
+        """
+        if not (self._world.complete and self._hands.publisher.loaded.is_set()):
+            return  # Absence proves nothing yet.
+        plan = plan_table(
+            self._world.sources(), self._world.namespaces.values(), self._settings, self._hands.publisher.published
+        )
+        self._adopt_contents(SecretContents(plan, self._world.licenses_by_uid()))
+        conflicts = [name for name, result in self.results.items() if result.state is SyncState.CONFLICTING]
+        await self._hands.publisher.publish(with_conflicts(plan.table, conflicts))
+        await self._hands.reporter.report(Findings(plan, self.results, self._hands.publisher.problem))
+
+    def _adopt_contents(self, contents: SecretContents) -> None:
+        """Look at every namespace again when what belongs there may have changed."""
+        before, self._contents = self._contents, contents
+        if before is not None and before.decides_like(contents):
+            return
+        self.queue.add_all(self._world.namespaces.keys())
+        if self.create_namespaces:
+            self.queue.add_all(_missing(contents.plan, self._world))
+
+    async def reconcile_namespace(self, name: str) -> bool:
+        """Bring one namespace's pull secret in line; returns whether it has to be tried again."""
+        contents = self._contents
+        if contents is None:
+            return False
+        try:
+            result = await self._sync(name, contents)
+        except Stale:
+            return True
+        before = self.results.get(name)
+        if result is None:
+            self.results.pop(name, None)
+        else:
+            self.results[name] = result
+        if before != result:
+            self.trigger_overview()
+        return result is not None and result.state is SyncState.FAILED
+
+    async def _sync(self, name: str, contents: SecretContents) -> SyncResult | None:
+        """Plan and act in one namespace."""
+        namespace, observed = self._world.namespaces.get(name), self._world.secrets.get(name)
+        if namespace is None:
+            await self._create_namespace(name, contents.plan)
+            return None
+        if namespace.terminating:
+            return None
+        if contents.is_held(name):
+            return SyncResult(SyncState.SYNCED if observed else SyncState.WAITING)
+        desired = contents.desired(name)
+        return await self._hands.writer.carry_out(plan_secret(name, desired, observed))
+
+    async def _create_namespace(self, name: str, plan: TablePlan) -> None:
+        """Create a namespace that an Application lists, where the administrator wants that."""
+        if self.create_namespaces and name in _missing(plan, self._world):
+            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            try:
+                await self._hands.client.create(NAMESPACES, body)
+            except Conflict:
+                return  # It is there already; its event is on the way.
+
+
+def _missing(plan: TablePlan, world: World) -> list[str]:
+    """Return the listed namespaces that do not exist and may."""
+    names = (name for name in plan.table.listed if plan.table.covering(name))
+    return [name for name in names if world.namespaces.get(name) is None]

@@ -1,0 +1,119 @@
+"""Carrying out one namespace's plan at the API server, and saying what came of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from replicated_proxy.controller.world import Store
+from replicated_proxy.core.pull_secrets import (
+    Action,
+    ObservedSecret,
+    Ownership,
+    SecretPlan,
+    render_secret,
+    render_update,
+)
+from replicated_proxy.core.statuses import SyncResult, SyncState
+from replicated_proxy.kube.client import KubeClient, Object
+from replicated_proxy.kube.errors import ApiError, Conflict, Forbidden, NotFound
+from replicated_proxy.kube.resources import SECRETS
+from replicated_proxy.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+class Stale(Exception):
+    """The Secret is other than the plan assumed; the cache has been refreshed, so plan again."""
+
+
+class SecretWriter:
+    """Writes pull secrets; knows nothing of Licenses."""
+
+    def __init__(
+        self, client: KubeClient, secrets: Store[ObservedSecret], ownership: Ownership, metrics: Metrics
+    ) -> None:
+        self._client = client
+        self._metrics = metrics
+        self._secrets = secrets
+        self._ownership = ownership
+
+    async def carry_out(self, plan: SecretPlan) -> SyncResult | None:
+        """Do what the plan says; returns None where the namespace is going away or needs no Secret.
+
+        Raises:
+            Stale: somebody else was faster; plan again.
+        """
+        try:
+            return await self._act(plan)
+        except (Conflict, NotFound) as error:
+            if isinstance(error, NotFound) and plan.action is Action.CREATE:
+                return None  # The namespace is gone; its event is on the way.
+            await self._refresh(plan.namespace)
+            raise Stale from error
+        except ApiError as error:
+            if isinstance(error, Forbidden) and error.namespace_terminating:
+                return None
+            return self._fail(plan.namespace, error)
+
+    async def _act(self, plan: SecretPlan) -> SyncResult | None:
+        """Send the requests of one action."""
+        path = SECRETS.path(self._ownership.secret_name, plan.namespace)
+        match plan.action:
+            case Action.CREATE:
+                self._note(await self._create(plan))
+            case Action.UPDATE:
+                self._note(await self._client.merge(path, render_update(plan, self._ownership)))
+            case Action.REPLACE:
+                await self._delete(plan)
+                self._note(await self._create(plan))
+            case Action.DELETE:
+                await self._delete(plan)
+                self._count(plan)
+                return None
+            case Action.CONFLICT:
+                text = f"Secret {self._ownership.secret_name} is not ours and was left alone"
+                return SyncResult(SyncState.CONFLICTING, "Conflict", text)
+            case Action.NOTHING:
+                return SyncResult(SyncState.SYNCED) if plan.content or plan.observed else None
+        self._count(plan)
+        return SyncResult(SyncState.SYNCED)
+
+    async def _create(self, plan: SecretPlan) -> Object:
+        """Create the Secret; 409 means that one is there after all."""
+        body = render_secret(plan.namespace, plan.content, self._ownership)
+        return await self._client.create(SECRETS, body, plan.namespace)
+
+    async def _delete(self, plan: SecretPlan) -> None:
+        """Delete the very Secret that was observed."""
+        if plan.observed is not None:
+            name = self._ownership.secret_name
+            await self._client.delete(SECRETS, name, plan.namespace, plan.observed.uid)
+            self._secrets.forget(plan.namespace)
+
+    async def _refresh(self, namespace: str) -> None:
+        """Read the Secret as it is now into the cache."""
+        try:
+            body = await self._client.get(SECRETS, self._ownership.secret_name, namespace)
+        except NotFound:
+            self._secrets.forget(namespace)
+        except ApiError as error:
+            _log.warning("pull secret cannot be read: %s", error, extra={"namespace": namespace})
+        else:
+            self._note(body)
+
+    def _note(self, body: dict[str, Any]) -> None:
+        """Take the answer into the cache at once: its event may take a while."""
+        self._secrets.apply("MODIFIED", body)
+
+    def _count(self, plan: SecretPlan) -> None:
+        """Log and count a write that succeeded."""
+        done = f"{plan.action.value}d"
+        self._metrics.secret_syncs.labels(done).inc()
+        _log.info("pull secret %s", done, extra={"namespace": plan.namespace})
+
+    def _fail(self, namespace: str, error: ApiError) -> SyncResult:
+        """Log and count a write that failed, and say why in the API server's words."""
+        self._metrics.secret_syncs.labels("failed").inc()
+        _log.warning("pull secret not written: %s", error, extra={"namespace": namespace})
+        return SyncResult(SyncState.FAILED, error.reason, str(error))

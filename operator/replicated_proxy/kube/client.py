@@ -1,0 +1,253 @@
+"""One connection to the API server.
+
+The official client brings what is hard: finding the cluster, certificates, token refresh. Its typed models are left
+out on purpose: they cost time for each object, and raw JSON keeps fields that this version does not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import aiohttp
+import msgspec
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from replicated_proxy.kube.errors import Gone, Unreachable, error_from_status
+from replicated_proxy.kube.resources import Resource
+
+Object = dict[str, Any]
+"""A Kubernetes object as decoded JSON."""
+
+FIELD_MANAGER: Final = "replicated-proxy-operator"
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+_REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
+_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach the API server, for those who bring a client of their own (kopf).
+
+    Attributes:
+        server: URL.
+        ca_file: bundle to verify it with, or None for the system's.
+        certificate_file, key_file: client certificate, or None.
+        token: bearer token of now, or None; read it anew for each login, since it rotates.
+    """
+
+    server: str
+    ca_file: str | None
+    certificate_file: str | None
+    key_file: str | None
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A complete list.
+
+    Attributes:
+        items: every object, in the server's order.
+        resource_version: where a watch goes on from.
+    """
+
+    items: tuple[Object, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request, before the official client adds server and credentials."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Any = None
+    content_type: str = "application/json"
+    timeout: aiohttp.ClientTimeout = _REQUEST_TIMEOUT
+
+
+class KubeClient:
+    """Requests to the API server; safe for concurrent use within one event loop."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._api = ApiClient(configuration)
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None = None) -> Self:
+        """Connect by a kubeconfig file, or from inside a Pod when none is given.
+
+        Raises:
+            kubernetes.aio.config.ConfigException: neither is there, or it cannot be read.
+        """
+        configuration = Configuration()
+        configuration.connection_pool_maxsize = 64  # Concurrency of the controller and its watches, with room.
+        if kubeconfig is None:
+            kube_config.load_incluster_config(client_configuration=configuration)
+        else:
+            await kube_config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+        return cls(configuration)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def connection(self) -> Connection:
+        """Return how to reach the API server, with the token of now."""
+        configuration = self._configuration
+        token: str | None = await configuration.get_api_key_with_prefix("BearerToken")
+        return Connection(
+            server=configuration.host,
+            ca_file=configuration.ssl_ca_cert,
+            certificate_file=configuration.cert_file,
+            key_file=configuration.key_file,
+            token=token.split(" ", 1)[-1] if token else None,
+        )
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+        """Read one object."""
+        return await self._request("GET", resource.path(name, namespace))
+
+    async def list_all(self, resource: Resource, namespace: str = "", field_selector: str = "") -> Listing:
+        """List completely, in pages; a page token that expires (410) starts the listing anew."""
+        while True:
+            try:
+                return await self._list_pages(resource.path(namespace=namespace), field_selector)
+            except Gone:
+                continue
+
+    async def _list_pages(self, path: str, field_selector: str) -> Listing:
+        """List page by page."""
+        items: list[Object] = []
+        query = {"limit": str(_PAGE)} | ({"fieldSelector": field_selector} if field_selector else {})
+        while True:
+            page = await self._request("GET", path, query=query)
+            items += page.get("items") or ()
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return Listing(tuple(items), str(metadata.get("resourceVersion", "")))
+            query["continue"] = metadata["continue"]
+
+    async def create(self, resource: Resource, body: Object, namespace: str = "") -> Object:
+        """Create an object."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request("POST", resource.path(namespace=namespace), query=query, body=body)
+
+    async def replace(self, resource: Resource, body: Object) -> Object:
+        """Replace an object; the resourceVersion in its metadata is the precondition."""
+        metadata = body["metadata"]
+        path = resource.path(metadata["name"], metadata.get("namespace", ""))
+        return await self._request("PUT", path, query={"fieldManager": FIELD_MANAGER}, body=body)
+
+    async def merge(self, path: str, body: Object) -> Object:
+        """Apply a JSON merge patch (RFC 7386) to the object at a path of `Resource.path`."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request("PATCH", path, query=query, body=body, content_type=MERGE_PATCH)
+
+    async def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Object:
+        """Apply JSON Patch operations (RFC 6902) to the object at a path of `Resource.path`."""
+        query = {"fieldManager": FIELD_MANAGER}
+        body = [dict(operation) for operation in operations]
+        return await self._request("PATCH", path, query=query, body=body, content_type=JSON_PATCH)
+
+    async def delete(self, resource: Resource, name: str, namespace: str, uid: str) -> None:
+        """Delete this very object: with another UID by now the answer is a Conflict."""
+        body = {"preconditions": {"uid": uid}}
+        await self._request("DELETE", resource.path(name, namespace), body=body)
+
+    async def watch(
+        self,
+        resource: Resource,
+        since: str,
+        *,
+        namespace: str = "",
+        field_selector: str = "",
+        seconds: int = 300,
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Yield `(type, object)` of each change, bookmarks included, until the server ends the watch.
+
+        Raises:
+            ApiError: also for an ERROR event in the stream (`Gone` when `since` is too old).
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": since,
+            "timeoutSeconds": str(seconds),
+        }
+        if field_selector:
+            query["fieldSelector"] = field_selector
+        # A server that is gone without a word is noticed by the silence: it sends a bookmark each minute.
+        timeout = aiohttp.ClientTimeout(total=seconds + 30, sock_connect=10, sock_read=90)
+        response = await self._send(_Request("GET", resource.path(namespace=namespace), query, timeout=timeout))
+        try:
+            if response.status >= 300:
+                raise error_from_status(response.status, _decode(await response.read()), response.reason or "")
+            while line := await response.content.readline():
+                event = msgspec.json.decode(line)
+                if event["type"] == "ERROR":
+                    raise error_from_status(event["object"].get("code", 500), event["object"], "watch error")
+                yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(str(error) or type(error).__name__) from error
+        finally:
+            response.close()
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        """Send a request and decode the answer."""
+        request = _Request(method, path, query or {}, body, content_type)
+        response = await self._send(request)
+        try:
+            raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(str(error) or type(error).__name__) from error
+        decoded = _decode(raw)
+        if response.status >= 300:
+            raise error_from_status(response.status, decoded, response.reason or "")
+        return decoded if isinstance(decoded, dict) else {}
+
+    async def _send(self, request: _Request) -> aiohttp.ClientResponse:
+        """Send a request by the official client's transport and authentication."""
+        try:
+            method, url, headers, body, _ = await self._api.param_serialize(
+                request.method,
+                request.path,
+                query_params=list(request.query.items()),
+                header_params={"Content-Type": request.content_type, "Accept": "application/json"},
+                body=request.body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=request.timeout)
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
+            raise Unreachable(str(error) or type(error).__name__) from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+def _decode(raw: bytes) -> Any:
+    """Decode JSON; an answer that is none (a proxy's error page) decodes to nothing."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return None
+
+
+async def retry_pause(attempt: int) -> None:
+    """Wait before trying again: 0.2 s, doubled each time, 10 s at most."""
+    await asyncio.sleep(min(0.2 * 2 ** min(attempt, 10), 10.0))

@@ -1,0 +1,49 @@
+"""One control plane for the whole session; every test works in namespaces of its own."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from replicated_proxy.kube.client import KubeClient
+from rig.controlplane import ControlPlane, ControlPlaneOptions
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """Etcd, API server and controllers, up in seconds; the audit log says who asked for what."""
+    with ControlPlane(options=ControlPlaneOptions(audit_log=True)) as plane:
+        yield plane
+
+
+@pytest.fixture
+async def client(control_plane: ControlPlane) -> AsyncIterator[KubeClient]:
+    """The product's own client, as the administrator."""
+    connected = await KubeClient.connect(control_plane.kubeconfig)
+    try:
+        yield connected
+    finally:
+        await connected.close()
+
+
+@pytest.fixture
+def make_namespace(control_plane: ControlPlane) -> Iterator[Callable[..., str]]:
+    """Create namespaces that no other test sees: `make_namespace("workers", label="value")` returns the full name.
+
+    They are deleted at the end without waiting: finalizing is the control plane's business.
+    """
+    created: list[str] = []
+
+    def make(prefix: str = "test", **labels: str) -> str:
+        name = f"{prefix}-{secrets.token_hex(4)}"
+        control_plane.kubectl("create", "namespace", name)
+        if labels:
+            control_plane.kubectl("label", "namespace", name, *(f"{key}={value}" for key, value in labels.items()))
+        # Pods are refused until the namespace has its service account.
+        control_plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s")
+        created.append(name)
+        return name
+
+    yield make
+    if created:
+        control_plane.kubectl("delete", "namespace", *created, "--wait=false")

@@ -1,0 +1,54 @@
+"""A control plane with the chart installed, in the words that tests use."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from rig.roles import LocalInstallation
+from rig.waiting import wait_until
+
+SECRET = "replicated-proxy-registry"  # noqa: S105 - the name of a Secret.
+ROUTES = "replicated-proxy-routes"
+Json = dict[str, Any]
+
+
+class Cluster(LocalInstallation):
+    """The installation with kubectl in hand."""
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess calls it.
+        """Run kubectl as the administrator."""
+        return self.plane.kubectl(*arguments, input=input)
+
+    def apply(self, *objects: Json) -> None:
+        """Apply objects."""
+        self.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(objects))
+
+    def exists(self, *what: str) -> bool:
+        """Tell whether `kubectl get` finds something."""
+        return bool(self.kubectl("get", *what, "--ignore-not-found", "-o", "name").strip())
+
+    def get(self, *what: str) -> Json:
+        """Read an object, or an empty one where it does not exist."""
+        text = self.kubectl("get", *what, "--ignore-not-found", "-o", "json")
+        found: Json = json.loads(text) if text.strip() else {}
+        return found
+
+    def secret(self, namespace: str) -> Json:
+        """Read a namespace's pull secret."""
+        return self.get("secret", SECRET, "-n", namespace)
+
+    def await_secret(self, namespace: str, *, seconds: float = 20) -> Json:
+        """Wait for a namespace's pull secret."""
+        return wait_until(lambda: self.secret(namespace), what=f"the secret in {namespace}", seconds=seconds)
+
+    def await_no_secret(self, namespace: str) -> None:
+        """Wait until a namespace has no pull secret."""
+        wait_until(lambda: not self.secret(namespace), what=f"no secret in {namespace}", seconds=20)
+
+    def condition(self, kind: str, namespace: str, name: str, type_: str) -> Json:
+        """Read one condition of an object's status, or an empty one."""
+        conditions = self.get(kind, name, "-n", namespace).get("status", {}).get("conditions", [])
+        return next((item for item in conditions if item["type"] == type_), {})

@@ -1,0 +1,292 @@
+"""From Licenses and Applications to the routing table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from builders import a_license, an_application, ids
+from replicated_proxy.core.applications import Application
+from replicated_proxy.core.coverage import (
+    CoverageSettings,
+    Namespace,
+    Sources,
+    TablePlan,
+    bind_applications,
+    plan_table,
+    with_conflicts,
+)
+from replicated_proxy.core.hosts import HostOverrides
+from replicated_proxy.core.licenses import License
+from replicated_proxy.core.routes import SYSTEM_NAMESPACES, Definitions, RoutingTable
+
+SETTINGS = CoverageSettings("replicated-proxy-registry", SYSTEM_NAMESPACES | {"operator-namespace"})
+NOTHING_YET = RoutingTable("replicated-proxy-registry")
+LABELLED = {"labels": {"kots.io/app-slug": "my-app"}}
+
+
+def plan(
+    licenses: Iterable[License],
+    applications: Iterable[Application] = (),
+    namespaces: Iterable[Namespace] = (),
+    previous: RoutingTable = NOTHING_YET,
+    settings: CoverageSettings = SETTINGS,
+) -> TablePlan:
+    """Plan a table."""
+    return plan_table(Sources(tuple(licenses), tuple(applications)), namespaces, settings, previous)
+
+
+def served(table: RoutingTable, names: Iterable[str]) -> set[str]:
+    """Return those of the names that some License covers."""
+    return {name for name in names if table.covering(name)}
+
+
+# replicated.md 2.3: entries, namespaces that exist, where a secret belongs ("b" appears later, "c" is pending).
+NAMES = ("app", "a", "a1", "b", "c", "kube-system", "operator-namespace")
+ADDITIONAL: list[tuple[str, tuple[str, ...], set[str]]] = [
+    ("none", (), {"app"}),
+    ("one", ("a",), {"app", "a"}),
+    ("wildcard", ("*",), {"app", "a", "a1", "b", "c"}),
+    ("wildcard and pending", ("*", "c"), {"app", "a", "a1", "b", "c"}),
+    ("pattern", ("a*",), {"app"}),
+    ("twice", ("a", "a"), {"app", "a"}),
+    ("template text", ('repl{{ ConfigOption "x" }}',), {"app"}),
+    ("system namespace", ("kube-system",), {"app"}),
+    ("operator's own", ("operator-namespace",), {"app"}),
+]
+
+
+@pytest.mark.parametrize(("entries", "expected"), [row[1:] for row in ADDITIONAL], ids=ids(ADDITIONAL))
+def test_additional_namespaces_are_covered(entries: tuple[str, ...], expected: set[str]) -> None:
+    """A License covers its own namespace and what its Application names, whether or not it exists."""
+    table = plan([a_license()], [an_application(*entries)]).table
+
+    assert expected == served(table, NAMES)
+
+
+def test_several_applications_are_one_union() -> None:
+    """What one Application lists another one does not take away."""
+    applications = [an_application("a", metadata={"name": "one"}), an_application("b", metadata={"name": "two"})]
+    table = plan([a_license()], applications).table
+
+    assert {"app", "a", "b"} == served(table, NAMES)
+
+
+def test_application_elsewhere_reaches_nothing() -> None:
+    """An Application binds only to Licenses of its own namespace, and says so."""
+    application = an_application("a", metadata={"namespace": "elsewhere"})
+    planned = plan([a_license()], [application])
+
+    assert {"app"} == served(planned.table, (*NAMES, "elsewhere"))
+    assert {application.identity.uid: "no License in this namespace"} == planned.bindings.problems
+
+
+BINDINGS: list[tuple[str, Application, list[License], list[str], str]] = [
+    ("the only one", an_application("a"), [a_license()], ["my-app"], ""),
+    ("by label", an_application("a", metadata=LABELLED), [a_license(), a_license("other")], ["my-app"], ""),
+    ("guessing with reach", an_application("a"), [a_license(), a_license("other")], [], "several Licenses"),
+    ("guessing with wildcard", an_application("*"), [a_license(), a_license("other")], [], "several Licenses"),
+    ("guessing without reach", an_application(), [a_license(), a_license("other")], ["my-app", "other"], ""),
+    ("label of nobody", an_application(metadata=LABELLED), [a_license("other")], [], "no License of application"),
+    # A second License of the slug (say, the renewed one under another name) is shadowed; it is no ambiguity.
+    (
+        "label with two of the slug",
+        an_application("a", metadata=LABELLED),
+        [a_license(), a_license(metadata={"name": "renewed"})],
+        ["my-app", "my-app"],
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("application", "licenses", "slugs", "problem"), [row[1:] for row in BINDINGS], ids=ids(BINDINGS)
+)
+def test_application_binds_by_label_or_to_the_only_license(
+    application: Application, licenses: list[License], slugs: list[str], problem: str
+) -> None:
+    """Nobody's credential is spread by a guess: reaching beyond the namespace takes a label or a single License."""
+    bindings = bind_applications(licenses, [application])
+    bound = [lic.app_slug for lic in licenses if bindings.by_license[lic.identity.uid]]
+
+    assert slugs == bound
+    assert bool(problem) == bool(bindings.problems)
+    assert all(problem in text for text in bindings.problems.values())
+
+
+def test_routes_and_applications_are_oldest_first() -> None:
+    """Age decides, and the UID where two are equally old, so that every replica agrees."""
+    ages = [("c", "2026-01-02T00:00:00Z"), ("b", "2026-01-01T00:00:00Z"), ("a", "2026-01-01T00:00:00Z")]
+    licenses = [a_license(name, metadata={"creationTimestamp": created}) for name, created in ages]
+    applications = [
+        an_application(metadata={"name": name, "creationTimestamp": created}, proxyRegistryDomain=f"{name}.acme.com")
+        for name, created in ages
+    ]
+    table = plan(licenses, applications).table
+    expected = ["a", "b", "c"]
+
+    assert expected == [route.app_slug for route in table.routes]
+    assert {"a.acme.com"} == {route.hosts.proxy for route in table.routes}
+
+
+def test_route_merges_what_its_applications_say() -> None:
+    """Excluded, additional and upstream images are unions, each entry once."""
+    applications = [
+        an_application(
+            metadata={"name": name, "annotations": {"proxy.kots.io/upstreams": f"quay.io/{name},ghcr.io"}},
+            excludedImages=["auto", name],
+            additionalImages=[name],
+        )
+        for name in ("one", "two")
+    ]
+    (route,) = plan([a_license()], applications).table.routes
+    expected = (["auto", "one", "two"], ["one", "two"], ["quay.io/one", "ghcr.io", "quay.io/two"])
+
+    assert expected == (
+        [image.text for image in route.excluded_images],
+        [image.text for image in route.claimed_images],
+        [pattern.text for pattern in route.claimed_upstreams],
+    )
+
+
+def test_settings_reach_the_table() -> None:
+    """Hosts, globs and the secret's name come from the administrator."""
+    settings = replace(SETTINGS, excluded_globs=("a?",), hosts=HostOverrides({"my-app": "set.acme.com"}, {}))
+    table = plan([a_license()], [an_application("a", "a1")], settings=settings).table
+
+    assert ("replicated-proxy-registry", "set.acme.com", {"app", "a"}) == (
+        table.secret_name,
+        table.routes[0].hosts.proxy,
+        served(table, NAMES),
+    )
+
+
+LABELS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
+    ("no sync", {"proxy.kots.io/sync": "disabled"}, {"excluded": SETTINGS.excluded | {"a"}}),
+    ("no rewriting", {"proxy.kots.io/rewrite": "disabled"}, {"unrewritten": {"a"}}),
+    ("claim", {"proxy.kots.io/app": "my-app"}, {"claims": {"a": "my-app"}}),
+    ("claim by app-slug", {"kots.io/app-slug": "my-app"}, {"claims": {"a": "my-app"}}),
+    ("both claims", {"kots.io/app-slug": "other", "proxy.kots.io/app": "my-app"}, {"claims": {"a": "my-app"}}),
+    ("other values", {"proxy.kots.io/sync": "enabled", "proxy.kots.io/rewrite": ""}, {}),
+]
+
+
+@pytest.mark.parametrize(("labels", "differs"), [row[1:] for row in LABELS], ids=ids(LABELS))
+def test_namespace_speaks_by_labels(labels: dict[str, str], differs: dict[str, Any]) -> None:
+    """A namespace opts out of everything, opts out of rewriting, or names its application."""
+    rules = plan([a_license()], namespaces=[Namespace("a", labels=labels), Namespace("b")]).table.rules
+    expected = {"excluded": SETTINGS.excluded, "unrewritten": set(), "claims": {}} | differs
+
+    assert expected == {"excluded": rules.excluded, "unrewritten": rules.unrewritten, "claims": rules.claims}
+
+
+def test_opted_out_namespace_is_covered_by_nobody() -> None:
+    """The label beats explicit listing and the License's own namespace."""
+    labels = {"proxy.kots.io/sync": "disabled"}
+    namespaces = [Namespace("app", labels=labels), Namespace("a", labels=labels)]
+    table = plan([a_license()], [an_application("a", "b")], namespaces).table
+
+    assert {"b"} == served(table, NAMES)
+
+
+def test_conflicts_are_added_to_a_table() -> None:
+    """Namespaces whose Secret is not ours are marked, and nothing else changes."""
+    table = plan([a_license()]).table
+    marked = with_conflicts(table, ["a"])
+
+    assert (frozenset({"a"}), table) == (marked.rules.conflicts, with_conflicts(marked, []))
+
+
+FROZEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("paused", {"annotations": {"proxy.kots.io/paused": "true"}}, {}),
+    ("unreadable expiry", {}, {"entitlements": {"expires_at": {"value": "soon", "valueType": "String"}}}),
+]
+
+
+@pytest.mark.parametrize(("metadata", "spec"), [row[1:] for row in FROZEN], ids=ids(FROZEN))
+def test_frozen_license_keeps_its_published_routes(metadata: dict[str, Any], spec: dict[str, Any]) -> None:
+    """While frozen, neither its edits nor those of its Applications change what was published."""
+    published = plan([a_license()], [an_application("a")]).table
+    frozen = a_license(metadata=metadata, replicatedProxyDomain="edited.acme.com", **spec)
+    planned = plan([frozen], [an_application("b")], previous=published)
+
+    assert (published, frozenset({frozen.identity.uid})) == (planned.table, planned.held)
+
+
+@pytest.mark.parametrize(("metadata", "spec"), [row[1:] for row in FROZEN], ids=ids(FROZEN))
+def test_frozen_license_that_was_never_published_gets_no_route(metadata: dict[str, Any], spec: dict[str, Any]) -> None:
+    """A License that was frozen from the start, or is another object of the name, has no last good state."""
+    published = plan([a_license(metadata={"uid": "of-an-earlier-object"})]).table
+    frozen = a_license(metadata=metadata, **spec)
+    expected = ((), ())
+
+    assert expected == (plan([frozen]).table.routes, plan([frozen], previous=published).table.routes)
+
+
+def test_license_that_is_gone_loses_its_route() -> None:
+    """Deleted while its kind is served, a License is revoked, whatever was published."""
+    published = plan([a_license(), a_license("other")], [an_application(metadata=LABELLED)]).table
+    planned = plan([a_license("other")], previous=published)
+
+    assert (["other"], frozenset()) == ([route.app_slug for route in planned.table.routes], planned.held)
+
+
+OLD, NEW = Definitions("crd-1", "crd-2"), Definitions("crd-3", "crd-2")
+
+
+def test_license_that_vanished_with_its_kind_keeps_its_route() -> None:
+    """A definition that was deleted and made anew revokes nobody: what was read under the old one stays."""
+    first = plan_table(Sources((a_license(),), (an_application("a"),), OLD), [], SETTINGS, NOTHING_YET)
+    second = plan_table(Sources((), (), NEW), [], SETTINGS, first.table)
+
+    assert (first.table, frozenset({a_license().identity.uid})) == (second.table, second.held)
+
+
+def test_license_that_came_back_with_its_kind_is_read_anew() -> None:
+    """Applied again under the new definition, a License takes the place of its old route."""
+    first = plan_table(Sources((a_license(),), (an_application("a"),), OLD), [], SETTINGS, NOTHING_YET)
+    again = a_license(metadata={"uid": "new-uid"})
+    second = plan_table(Sources((again,), (an_application("b"),), NEW), [], SETTINGS, first.table)
+
+    assert (["new-uid"], {"app", "b"}, frozenset()) == (
+        [route.uid for route in second.table.routes],
+        served(second.table, NAMES),
+        second.held,
+    )
+
+
+REMADE = Definitions("crd-1", "crd-9")
+APPLICATION_CHANGES: list[tuple[str, tuple[Application, ...], Definitions, set[str], bool]] = [
+    ("gone with its definition", (), REMADE, {"app", "a"}, True),
+    ("deleted while its definition stands", (), OLD, {"app"}, False),
+    ("back under a new definition", (an_application("b"),), REMADE, {"app", "b"}, False),
+    ("edited under the old definition", (an_application("b"),), OLD, {"app", "b"}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("applications", "definitions", "covered", "is_held"),
+    [row[1:] for row in APPLICATION_CHANGES],
+    ids=ids(APPLICATION_CHANGES),
+)
+def test_application_that_vanished_with_its_kind_takes_nothing_away(
+    applications: tuple[Application, ...], definitions: Definitions, covered: set[str], is_held: bool
+) -> None:
+    """What an Application widened stays while nobody deleted it; deleted or edited, it counts at once."""
+    lic = a_license()
+    first = plan_table(Sources((lic,), (an_application("a"),), OLD), [], SETTINGS, NOTHING_YET)
+    second = plan_table(Sources((lic,), applications, definitions), [], SETTINGS, first.table)
+
+    assert (covered, is_held) == (served(second.table, NAMES), bool(second.held))
+
+
+def test_planning_twice_gives_the_same_table() -> None:
+    """The plan converges in one step, in whatever order things are listed."""
+    licenses = [a_license(), a_license("other")]
+    applications = [an_application("a", metadata={"name": "x", **LABELLED}), an_application(metadata={"name": "y"})]
+    first = plan(licenses, applications).table
+
+    assert first == plan(licenses[::-1], applications[::-1], previous=first).table
