@@ -1,0 +1,78 @@
+"""The command line: settings in, a role out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from replicated_proxy import composition
+from replicated_proxy.settings import InvalidSettings, load_settings
+
+_INVALID_SETTINGS: Final = 2
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_settings_option = click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file (YAML). Without it every setting has its default.",
+)
+_kubeconfig_option = click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="KUBECONFIG",
+    help="How to reach the API server. Without it: the service account of the Pod.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="replicated-proxy-operator", prog_name="replicated-proxy")
+def main() -> None:
+    r"""Makes every Pod of a Replicated application pull its images through the proxy registry.
+
+    \b
+    Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or settings.
+    Example: replicated-proxy run --kubeconfig ~/.kube/config --settings settings.yaml
+    """
+
+
+@main.command()
+@_settings_option
+@_kubeconfig_option
+def controller(settings_file: Path | None, kubeconfig: Path | None) -> None:
+    """Keep pull secrets, routing table, statuses and certificates as they should be."""
+    composition.run_controller(_installation(settings_file, kubeconfig))
+
+
+@main.command()
+@_settings_option
+@_kubeconfig_option
+def webhook(settings_file: Path | None, kubeconfig: Path | None) -> None:
+    """Answer the API server's admission reviews."""
+    composition.run_webhook(_installation(settings_file, kubeconfig))
+
+
+@main.command()
+@_settings_option
+@_kubeconfig_option
+def run(settings_file: Path | None, kubeconfig: Path | None) -> None:
+    """Run both roles in one process, for development.
+
+    Give the two health ports different numbers in the settings.
+    """
+    composition.run_both(_installation(settings_file, kubeconfig))
+
+
+def _installation(settings_file: Path | None, kubeconfig: Path | None) -> composition.Installation:
+    """Read the settings, or end with every problem in words."""
+    try:
+        settings = load_settings(settings_file, os.environ)
+    except InvalidSettings as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(_INVALID_SETTINGS)
+    return composition.Installation(settings, kubeconfig)

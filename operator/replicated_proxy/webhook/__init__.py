@@ -1,0 +1,1 @@
+"""Admission over HTTPS: reads reviews, asks the core, answers."""

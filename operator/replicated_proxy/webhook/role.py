@@ -1,0 +1,107 @@
+"""The webhook from start to end: follows its two objects, listens once both are there, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from replicated_proxy.certificates.issuing import webhook_name
+from replicated_proxy.core.objects import Body
+from replicated_proxy.kube.client import KubeClient
+from replicated_proxy.kube.resources import CONFIG_MAPS, SECRETS, Resource
+from replicated_proxy.kube.watching import follow_object
+from replicated_proxy.settings import Settings
+from replicated_proxy.telemetry.health import HealthChecks, HealthServer
+from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.webhook.handler import ReviewHandler
+from replicated_proxy.webhook.material import Clock, MaterialHolder
+from replicated_proxy.webhook.server import ReviewServer
+from replicated_proxy.webhook.tables import TableHolder
+
+_log = logging.getLogger(__name__)
+
+
+def _now() -> datetime:
+    """Read the clock."""
+    return datetime.now(UTC)
+
+
+class WebhookRole:
+    """One replica of the webhook.
+
+    Attributes:
+        server: the HTTPS server; its `port` is real once `serving` is set.
+        health: the plain HTTP server of the probes and metrics.
+        serving: set while the HTTPS port is open.
+    """
+
+    def __init__(self, settings: Settings, client: KubeClient, metrics: Metrics, clock: Clock = _now) -> None:
+        webhook = settings.webhook
+        self._settings = settings
+        self._client = client
+        self._tables = TableHolder()
+        self._material = MaterialHolder(webhook_name(webhook.service_name, settings.namespace), clock, metrics)
+        handler = ReviewHandler(self._tables, settings.policy(), metrics)
+        self.server = ReviewServer(webhook, self._material.context, handler.answer)
+        checks = HealthChecks(ready=self.problems)
+        self.health = HealthServer(webhook.health_port, checks, metrics.registry, webhook.bind)
+        self._complete = asyncio.Event()
+        self.serving = asyncio.Event()
+
+    def problems(self) -> list[str]:
+        """Say what keeps this replica from being asked, for `/readyz`.
+
+        A watch that is broken for a moment is none of it: stale rules beat no webhook.
+        """
+        found = [*self._material.problems(), *self._tables.problems()]
+        if self.server.draining:
+            found.append("draining: this replica is about to end")
+        elif not found and not self.serving.is_set():
+            found.append("the HTTPS port is not open yet")
+        return found
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain and end.
+
+        Raises:
+            OSError: a port is taken.
+        """
+        await self.health.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                table, secret = self._settings.routes_config_map, self._settings.certificates.serving_secret
+                tasks = [
+                    group.create_task(self._follow(CONFIG_MAPS, table, self._tables.update)),
+                    group.create_task(self._follow(SECRETS, secret, self._material.update)),
+                    group.create_task(self._open()),
+                ]
+                await stop.wait()
+                await self._drain()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self.server.stop()
+            await self.health.stop()
+
+    async def _follow(self, resource: Resource, name: str, update: Callable[[Body | None], None]) -> None:
+        """Take over each state of an object."""
+        async for body in follow_object(self._client, resource, name, self._settings.namespace):
+            update(body)
+            if not self._material.problems() and not self._tables.problems():
+                self._complete.set()
+
+    async def _open(self) -> None:
+        """Open the port once there is something to serve with: until then a refused connection says it best."""
+        await self._complete.wait()
+        await self.server.start()
+        self.serving.set()
+        _log.info("serving reviews", extra={"port": self.server.port})
+
+    async def _drain(self) -> None:
+        """Unready at once; go on serving until endpoints have forgotten us, each answer closing its connection."""
+        self.server.draining = True
+        if self.serving.is_set():
+            _log.info("draining", extra={"seconds": self._settings.webhook.drain_seconds})
+            await asyncio.sleep(self._settings.webhook.drain_seconds)

@@ -1,0 +1,66 @@
+"""The routing table that reviews are decided by: the newest one that could be read."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, fields
+from typing import Final
+
+from replicated_proxy.core.objects import Body, text_at
+from replicated_proxy.core.routes import Covering, RoutingTable
+from replicated_proxy.core.routing_documents import DATA_KEY, InvalidRoutingTable, decode_table
+
+_log = logging.getLogger(__name__)
+_MOST_NAMESPACES: Final = 10_000
+_LONGEST_NAMESPACE: Final = 63  # RFC 1123 label; anything longer is nobody's namespace and not worth remembering.
+
+
+@dataclass(frozen=True, slots=True)
+class RememberingTable(RoutingTable):
+    """A table that looks a namespace up once; the answer goes with the table, so it is never stale.
+
+    Bounded, because whoever reaches the port chooses the names.
+    """
+
+    _known: dict[str, tuple[Covering, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, table: RoutingTable) -> RememberingTable:
+        """Wrap a table."""
+        return cls(**{item.name: getattr(table, item.name) for item in fields(RoutingTable)})
+
+    def covering(self, namespace: str) -> tuple[Covering, ...]:
+        """Return the Licenses that cover a namespace, as `RoutingTable.covering`."""
+        known = self._known.get(namespace)
+        if known is not None:
+            return known
+        # `super()` without arguments does not work in a dataclass with slots (the class is made anew).
+        found = RoutingTable.covering(self, namespace)
+        if len(namespace) <= _LONGEST_NAMESPACE:
+            if len(self._known) >= _MOST_NAMESPACES:
+                self._known.clear()
+            self._known[namespace] = found
+        return found
+
+
+class TableHolder:
+    """Holds the last good table; a deleted, damaged or newer one changes nothing: stale rules beat none."""
+
+    def __init__(self) -> None:
+        self.table: RoutingTable | None = None
+
+    def update(self, config_map: Body | None) -> None:
+        """Take over what the ConfigMap says now."""
+        if config_map is None:
+            _log.warning("the routing table's ConfigMap does not exist; the last good table stays in use")
+            return
+        try:
+            self.table = RememberingTable.of(decode_table(text_at(config_map, "data", DATA_KEY)))
+        except InvalidRoutingTable as error:
+            _log.warning("routing table not taken over, the last good one stays in use: %s", error)
+            return
+        _log.info("routing table taken over", extra={"routes": len(self.table.routes)})
+
+    def problems(self) -> list[str]:
+        """Say what keeps reviews from being decided."""
+        return [] if self.table is not None else ["no routing table has been read yet"]

@@ -1,0 +1,172 @@
+"""What the chart renders, and what it refuses to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from replicated_proxy.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from chart.helm_chart import Chart
+
+_HOME = "operator-home"
+_OVERRIDES: list[dict[str, Any]] = [
+    {},
+    {"webhook": {"replicas": 1}, "crds": {"install": False}, "rbac": {"create": False}},
+    {"settings": {"secret": {"excludedNamespaces": ["payroll", "dev-*"], "createNamespaces": True}}},
+    {"commonLabels": {"team": "platform"}, "podLabels": {"team": "other"}, "podAnnotations": {"note": "yes"}},
+    {"tolerations": [{"operator": "Exists"}], "nodeSelector": {"disk": "ssd"}, "affinity": {"podAffinity": {}}},
+    {"webhook": {"hostNetwork": True, "namespaceSelector": {"matchLabels": {"tier": "apps"}}}},
+    {"global": {"anything": 1}, "imagePullSecrets": [{"name": "mine"}], "extraEnv": [{"name": "A", "value": "b"}]},
+]
+
+
+@pytest.mark.parametrize("values", _OVERRIDES)
+def test_lint_finds_nothing(chart: Chart, values: dict[str, Any]) -> None:
+    """Helm's strict lint is content with the chart under every set of values."""
+    done = chart.run("lint", "--strict", str(chart.folder), values=values)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", _OVERRIDES)
+def test_renders_the_same_twice(chart: Chart, values: dict[str, Any]) -> None:
+    """Two renders are equal byte for byte, so that GitOps tools see no drift."""
+    assert chart.template(values) == chart.template(values)
+
+
+def test_looks_nothing_up_and_draws_no_lots(chart: Chart) -> None:
+    """No template asks the cluster, the clock or chance."""
+    functions = re.compile(r"\b(lookup|rand\w+|gen(CA|Signed\w+|SelfSigned\w+|PrivateKey)|uuidv4|now|getHostByName)\b")
+    templates = [path for path in (chart.folder / "templates").iterdir() if path.suffix in {".yaml", ".tpl"}]
+    found = {path.name: functions.findall("".join(_actions(path))) for path in templates}
+    assert found
+    assert not any(found.values()), found
+
+
+def _actions(path: Path) -> list[str]:
+    """Return what stands between braces in a template, comments left out."""
+    return [
+        text for text in re.findall(r"{{-?(.*?)}}", path.read_text(encoding="utf-8"), re.DOTALL) if "/*" not in text
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"imgae": {}}, ["imgae", "not allowed"]),
+        ({"image": {"name": "x"}}, ["/image", "name", "not allowed"]),
+        ({"settings": {"rewrite": {"modes": "all"}}}, ["/settings/rewrite", "modes"]),
+        ({"settings": {"rewrite": {"mode": "some"}}}, ["/settings/rewrite/mode", "'all'", "'listed'", "'off'"]),
+        ({"settings": {"secret": {"name": "Not_A_Name"}}}, ["/settings/secret/name", "Not_A_Name"]),
+        ({"webhook": {"replicas": "two"}}, ["/webhook/replicas", "integer"]),
+        ({"webhook": {"timeoutSeconds": 31}}, ["/webhook/timeoutSeconds", "30"]),
+        ({"webhook": {"failurePolicy": "ignore"}}, ["/webhook/failurePolicy", "'Ignore'", "'Fail'"]),
+        ({"settings": {"webhook": {"port": 8080}}}, ["settings.webhook.port", "different ports"]),
+        ({"terminationGracePeriodSeconds": 20}, ["terminationGracePeriodSeconds", "drainSeconds"]),
+    ],
+)
+def test_refuses_wrong_values(chart: Chart, values: dict[str, Any], words: list[str]) -> None:
+    """A wrong key or value is named, with what would be right."""
+    refusal = chart.refusal(values)
+    assert all(word in refusal for word in words), refusal
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "kube-public", "kube-node-lease"])
+def test_refuses_the_systems_namespaces(chart: Chart, namespace: str) -> None:
+    """The operator's own namespace is never served, so it must not be one of the system's."""
+    assert "namespace of its own" in chart.refusal(namespace=namespace)
+
+
+def test_the_operator_reads_the_settings_file(chart: Chart, tmp_path: Path) -> None:
+    """With default values the settings file says what the operator's defaults say, and the release's names."""
+    settings = _load(chart, {}, tmp_path)
+    webhook = "proxy-replicated-proxy-operator-webhook"
+    assert settings.installation == "operator-home/proxy"
+    assert settings.webhook.service_name == webhook
+    assert settings.webhook.configuration_name == "proxy-replicated-proxy-operator"
+    assert settings.namespace == _HOME
+    defaults = Settings()
+    assert settings.rewrite == defaults.rewrite
+    assert settings.secret == defaults.secret
+    assert settings.sources == defaults.sources
+    assert settings.proxy == defaults.proxy
+    assert settings.controller == defaults.controller
+    assert settings.certificates == defaults.certificates
+    assert settings.webhook.port == defaults.webhook.port
+
+
+def test_mode_off_needs_no_quotes(chart: Chart, tmp_path: Path) -> None:
+    """An unquoted `off`, which YAML reads as false, means the mode of that name."""
+    assert _load(chart, {"settings": {"rewrite": {"mode": False}}}, tmp_path).rewrite.mode.value == "off"
+
+
+def _load(chart: Chart, values: dict[str, Any], folder: Path) -> Settings:
+    """Read the rendered settings file as the operator does."""
+    path = folder / "settings.yaml"
+    path.write_text(chart.objects(values).only("ConfigMap")["data"]["settings.yaml"], encoding="utf-8")
+    return load_settings(path, {"POD_NAMESPACE": _HOME})
+
+
+def test_crds_are_those_of_the_files(chart: Chart) -> None:
+    """The rendered definitions are the plain files with labels and the order to keep them."""
+    rendered = chart.objects().of_kind("CustomResourceDefinition")
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (chart.folder / "files/crds").iterdir()]
+    assert set(rendered) == {"licenses.kots.io", "applications.kots.io"} == {file["metadata"]["name"] for file in files}
+    for file in files:
+        document = rendered[file["metadata"]["name"]]
+        assert document.pop("metadata")["annotations"] == {"helm.sh/resource-policy": "keep"}
+        file.pop("metadata")
+        assert document == file
+
+
+@pytest.mark.parametrize(("crds", "count"), [({"install": False}, 0), ({"keep": False}, 2)])
+def test_crds_may_be_left_out_or_left_to_helm(chart: Chart, crds: dict[str, bool], count: int) -> None:
+    """`crds.install: false` renders none, and `crds.keep: false` lets an uninstallation remove them."""
+    definitions = chart.objects({"crds": crds}).of_kind("CustomResourceDefinition")
+    assert len(definitions) == count
+    assert not any("annotations" in definition["metadata"] for definition in definitions.values())
+
+
+def test_every_value_is_explained(chart: Chart) -> None:
+    """Each value stands under a comment, and each is a row of the README's table."""
+    text = (chart.folder / "values.yaml").read_text(encoding="utf-8").splitlines()
+    leaves = [number for number, line in enumerate(text) if re.fullmatch(r" *[A-Za-z]+: +[^#\s].*", line)]
+    nested = ("resources", "SecurityContext", "securityContext", "matchConditions", "objectSelector")
+    bare = [
+        text[number]
+        for number in leaves
+        if not text[number - 1].lstrip().startswith("#") and not _inside(text, number, nested)
+    ]
+    assert not bare
+    readme = (chart.folder / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Za-z.]+)` \|", readme, re.MULTILINE)
+    assert rows == list(_keys(chart.values()))
+
+
+def _inside(text: list[str], number: int, sections: tuple[str, ...]) -> bool:
+    """Tell whether a line stands below a key that is explained as a whole."""
+    indent = len(text[number]) - len(text[number].lstrip())
+    for line in reversed(text[:number]):
+        depth = len(line) - len(line.lstrip())
+        if line.strip() and not line.lstrip().startswith("#") and depth < indent:
+            if line.strip().removesuffix(":").endswith(sections):
+                return True
+            indent = depth
+    return False
+
+
+_WHOLE = {"resources", "podSecurityContext", "securityContext", "objectSelector", "global"}
+
+
+def _keys(values: dict[str, Any], above: str = "") -> list[str]:
+    """List the values that a table explains, in the order of the file."""
+    found = []
+    for name, value in values.items():
+        key = f"{above}{name}"
+        found += _keys(value, f"{key}.") if isinstance(value, dict) and value and name not in _WHOLE else [key]
+    return found
