@@ -23,6 +23,7 @@ from replicated_proxy.core.images import is_registry_host, parse_pattern
 from replicated_proxy.core.rewriting import Mode, RewritePolicy, WildcardScope
 from replicated_proxy.core.routes import SYSTEM_NAMESPACES
 
+_LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WORDS: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -186,7 +187,7 @@ def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidSettings(f"settings file {path} cannot be read: {error}") from error
     return parse_settings(document if document is not None else {}, environment)
 
@@ -198,17 +199,24 @@ def parse_settings(document: object, environment: Mapping[str, str]) -> Settings
         InvalidSettings: as for `load_settings`.
     """
     problems: list[str] = []
-    settings: Settings = _read(Settings, document, "", problems)
-    if not problems:
-        problems += _check(settings)
-    if problems:
-        raise InvalidSettings("invalid settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
+    settings: Settings | None = _read(Settings, document, "", problems)
+    if settings is None:
+        raise _invalid(problems)
     from_environment = {
         name: environment[variable]
         for name, variable in (("namespace", "POD_NAMESPACE"), ("log_level", "LOG_LEVEL"))
         if environment.get(variable)
     }
-    return dataclasses.replace(settings, **from_environment)  # type: ignore[arg-type]  # both are text fields
+    settings = dataclasses.replace(settings, **from_environment)  # type: ignore[arg-type]  # both are text fields
+    problems += _check(settings)
+    if problems:
+        raise _invalid(problems)
+    return settings
+
+
+def _invalid(problems: list[str]) -> InvalidSettings:
+    """Put all problems into one error."""
+    return InvalidSettings("invalid settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
 def _read(kind: Any, value: object, key: str, problems: list[str]) -> Any:
@@ -237,14 +245,17 @@ def _read_section(kind: Any, value: object, key: str, problems: list[str]) -> An
     hints = typing.get_type_hints(kind)
     known = {camel_case(item.name): item.name for item in dataclasses.fields(kind)}
     problems += [
-        f"{_below(key, name)}: unknown key; known here: {', '.join(known)}" for name in value if name not in known
+        f"{_below(key, name)}: unknown key (value {written!r}); known here: {', '.join(known)}"
+        for name, written in value.items()
+        if name not in known
     ]
-    read = {
-        name: _read(hints[name], value[written], _below(key, written), problems)
-        for written, name in known.items()
-        if written in value
-    }
-    return None if problems else kind(**read)
+    read = {}
+    for written, name in known.items():
+        before = len(problems)
+        item = _read(hints[name], value[written], _below(key, written), problems) if written in value else None
+        if written in value and (len(problems) == before or dataclasses.is_dataclass(item)):
+            read[name] = item  # What could not be read keeps its default, so that the rest is checked too.
+    return kind(**read)
 
 
 def _read_list(kind: Any, value: object, key: str, problems: list[str]) -> tuple[Any, ...]:
@@ -289,6 +300,8 @@ def _check(settings: Settings) -> list[str]:
         for slug, host in hosts.items()
         if not is_registry_host(host)
     ]
+    if settings.log_level not in _LOG_LEVELS:
+        problems.append(f"logLevel: {settings.log_level!r} is not one of {', '.join(_LOG_LEVELS)}")
     if settings.controller.concurrency < 1:
         problems.append(f"controller.concurrency: {settings.controller.concurrency} is not 1 or more")
     return problems

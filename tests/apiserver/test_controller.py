@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,22 +41,37 @@ def controller(cluster: Cluster, tmp_path: Path) -> Iterator[RoleProcess]:
     cluster.kubectl("delete", "licenses.kots.io,applications.kots.io", "--all", "--all-namespaces", "--wait=true")
 
 
-@pytest.fixture
-def make_namespaces(cluster: Cluster) -> Iterator[Callable[..., None]]:
-    """Create namespaces by name; they are gone when the test has ended."""
-    made: list[str] = []
+class Namespaces:
+    """Namespaces of one test: words made unique, so that none has to wait for another's end."""
 
-    def make(*names: str) -> None:
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._suffix = secrets.token_hex(3)
+        self.created: list[str] = []
+
+    def name(self, word: str) -> str:
+        """Return the name that a word stands for, whether or not it exists."""
+        return f"{word}-{self._suffix}"
+
+    def create(self, *words: str) -> list[str]:
+        """Create namespaces and return their names."""
+        names = [self.name(word) for word in words]
         for name in names:
-            cluster.kubectl("create", "namespace", name)
-            made.append(name)
-
-    yield make
-    if made:
-        cluster.kubectl("delete", "namespace", *made, "--ignore-not-found")
+            self._cluster.kubectl("create", "namespace", name)
+        self.created += names
+        return names
 
 
-def a_license(namespace: str = "app", **spec: object) -> Json:
+@pytest.fixture
+def namespaces(cluster: Cluster) -> Iterator[Namespaces]:
+    """Make namespaces; they are deleted at the end without waiting."""
+    made = Namespaces(cluster)
+    yield made
+    if made.created:
+        cluster.kubectl("delete", "namespace", *made.created, "--ignore-not-found", "--wait=false")
+
+
+def a_license(namespace: str, **spec: object) -> Json:
     """Write a License as a vendor portal does."""
     return {
         "apiVersion": "kots.io/v1beta1",
@@ -65,13 +81,13 @@ def a_license(namespace: str = "app", **spec: object) -> Json:
     }
 
 
-def an_application(*namespaces: str, name: str = "my-app", **spec: object) -> Json:
-    """Write an Application of the namespace `app`."""
+def an_application(home: str, *namespaces: str) -> Json:
+    """Write an Application that lists namespaces."""
     return {
         "apiVersion": "kots.io/v1beta1",
         "kind": "Application",
-        "metadata": {"name": name, "namespace": "app"},
-        "spec": {"title": "My App", "additionalNamespaces": list(namespaces), **spec},
+        "metadata": {"name": "my-app", "namespace": home},
+        "spec": {"title": "My App", "additionalNamespaces": list(namespaces)},
     }
 
 
@@ -100,78 +116,76 @@ DEFAULT_HOSTS = ("proxy.replicated.com", "registry.replicated.com")
 
 
 @pytest.mark.usefixtures("controller")
-def test_listed_namespaces_and_the_own_one_get_kots_bytes(
-    cluster: Cluster, make_namespaces: Callable[..., None]
-) -> None:
+def test_listed_namespaces_and_the_own_one_get_kots_bytes(cluster: Cluster, namespaces: Namespaces) -> None:
     """One License gives its own and every listed namespace exactly the Secret that KOTS would write."""
-    make_namespaces("app", "workers", "bystander")
+    app, workers, bystander = namespaces.create("app", "workers", "bystander")
 
-    cluster.apply(a_license(), an_application("workers"))
+    cluster.apply(a_license(app), an_application(app, workers))
 
-    for namespace in ("app", "workers"):
+    for namespace in (app, workers):
         secret = cluster.await_secret(namespace)
         assert secret["type"] == "kubernetes.io/dockerconfigjson"
         assert content_of(secret) == expected_content(*DEFAULT_HOSTS)
         assert "ownerReferences" not in secret["metadata"]
-    assert cluster.secret("bystander") == {}
+    assert cluster.secret(bystander) == {}
 
 
 @pytest.mark.usefixtures("controller")
-def test_namespace_created_later_is_served(cluster: Cluster, make_namespaces: Callable[..., None]) -> None:
+def test_namespace_created_later_is_served(cluster: Cluster, namespaces: Namespaces) -> None:
     """A namespace that did not exist when it was listed, or that `"*"` covers, gets its Secret when it appears."""
-    make_namespaces("app")
-    cluster.apply(a_license(), an_application("later", "*"))
-    cluster.await_secret("app")
+    [app] = namespaces.create("app")
+    cluster.apply(a_license(app), an_application(app, namespaces.name("later"), "*"))
+    cluster.await_secret(app)
     status = wait_until(
-        lambda: cluster.get("license", "my-app", "-n", "app").get("status", {}).get("namespaces"),
+        lambda: cluster.get("license", "my-app", "-n", app).get("status", {}).get("namespaces"),
         what="counts",
         seconds=20,
     )
 
     assert status["pending"] == 1
 
-    make_namespaces("later", "unforeseen")
+    later, unforeseen = namespaces.create("later", "unforeseen")
 
-    cluster.await_secret("later")
-    cluster.await_secret("unforeseen")
+    cluster.await_secret(later)
+    cluster.await_secret(unforeseen)
 
 
 @pytest.mark.usefixtures("controller")
-def test_wildcard_leaves_excluded_namespaces_out(cluster: Cluster, make_namespaces: Callable[..., None]) -> None:
+def test_wildcard_leaves_excluded_namespaces_out(cluster: Cluster, namespaces: Namespaces) -> None:
     """`"*"` reaches neither the system's namespaces, nor the operator's, nor those that opt out by label."""
-    make_namespaces("app", "private", "last")
-    cluster.kubectl("label", "namespace", "private", "proxy.kots.io/sync=disabled")
+    app, private, last = namespaces.create("app", "private", "last")
+    cluster.kubectl("label", "namespace", private, "proxy.kots.io/sync=disabled")
 
-    cluster.apply(a_license(), an_application("*"))
-    cluster.await_secret("last")
+    cluster.apply(a_license(app), an_application(app, "*"))
+    cluster.await_secret(last)
     wait_until(
-        lambda: cluster.condition("license", "app", "my-app", "Synced").get("status") == "True",
+        lambda: cluster.condition("license", app, "my-app", "Synced").get("status") == "True",
         what="Synced",
         seconds=20,
     )
 
-    for excluded in ("kube-system", "kube-public", "kube-node-lease", NAMESPACE, "private"):
+    for excluded in ("kube-system", "kube-public", "kube-node-lease", NAMESPACE, private):
         assert cluster.secret(excluded) == {}, excluded
 
-    cluster.kubectl("label", "namespace", "private", "proxy.kots.io/sync-")
-    cluster.await_secret("private")
-    cluster.kubectl("label", "namespace", "private", "proxy.kots.io/sync=disabled")
-    cluster.await_no_secret("private")
+    cluster.kubectl("label", "namespace", private, "proxy.kots.io/sync-")
+    cluster.await_secret(private)
+    cluster.kubectl("label", "namespace", private, "proxy.kots.io/sync=disabled")
+    cluster.await_no_secret(private)
 
 
 @pytest.mark.usefixtures("controller")
-def test_deleted_and_edited_copies_are_repaired(cluster: Cluster, make_namespaces: Callable[..., None]) -> None:
+def test_deleted_and_edited_copies_are_repaired(cluster: Cluster, namespaces: Namespaces) -> None:
     """A copy that somebody deletes comes back, and one that somebody edits is put right in place."""
-    make_namespaces("app")
-    cluster.apply(a_license())
-    first = cluster.await_secret("app")
+    [app] = namespaces.create("app")
+    cluster.apply(a_license(app))
+    first = cluster.await_secret(app)
 
-    cluster.kubectl("delete", "secret", SECRET, "-n", "app")
-    second = cluster.await_secret("app")
+    cluster.kubectl("delete", "secret", SECRET, "-n", app)
+    second = cluster.await_secret(app)
     garbage = json.dumps({"data": {".dockerconfigjson": base64.b64encode(b'{"auths":{}}').decode(), "extra": "eA=="}})
-    cluster.kubectl("patch", "secret", SECRET, "-n", "app", "--type=merge", "-p", garbage)
+    cluster.kubectl("patch", "secret", SECRET, "-n", app, "--type=merge", "-p", garbage)
     repaired = wait_until(
-        lambda: cluster.secret("app") if content_of(cluster.secret("app")) == content_of(first) else None,
+        lambda: cluster.secret(app) if content_of(cluster.secret(app)) == content_of(first) else None,
         what="the edited copy to be repaired",
         seconds=20,
     )
@@ -181,59 +195,55 @@ def test_deleted_and_edited_copies_are_repaired(cluster: Cluster, make_namespace
 
 
 @pytest.mark.usefixtures("controller")
-def test_foreign_secret_of_our_name_survives_everything(cluster: Cluster, make_namespaces: Callable[..., None]) -> None:
+def test_foreign_secret_of_our_name_survives_everything(cluster: Cluster, namespaces: Namespaces) -> None:
     """A Secret named like ours that is not ours is never touched: not by create, rotation or revocation."""
-    make_namespaces("app", "taken", "free")
-    cluster.apply(foreign_secret("taken"))
-    before = cluster.secret("taken")
+    app, taken, free = namespaces.create("app", "taken", "free")
+    cluster.apply(foreign_secret(taken))
+    before = cluster.secret(taken)
 
-    cluster.apply(a_license(), an_application("taken", "free"))
-    cluster.await_secret("free")
+    cluster.apply(a_license(app), an_application(app, taken, free))
+    cluster.await_secret(free)
     wait_until(
-        lambda: cluster.condition("license", "app", "my-app", "Synced").get("reason") == "Conflict",
+        lambda: cluster.condition("license", app, "my-app", "Synced").get("reason") == "Conflict",
         what="the conflict to be reported",
         seconds=20,
     )
-    status = cluster.get("license", "my-app", "-n", "app")["status"]
-    events = cluster.kubectl("get", "events", "-n", "app", "-o", "jsonpath={.items[*].reason}")
+    status = cluster.get("license", "my-app", "-n", app)["status"]
+    events = cluster.kubectl("get", "events", "-n", app, "-o", "jsonpath={.items[*].reason}")
     routes = cluster.get("configmap", ROUTES, "-n", NAMESPACE)["data"]["routes.json"]
 
     assert status["namespaces"]["conflicting"] == 1
-    assert [item["namespace"] for item in status["failures"]] == ["taken"]
+    assert [item["namespace"] for item in status["failures"]] == [taken]
     assert "Conflict" in events
     wait_until(
-        lambda: '"conflicts":["taken"]' in cluster.get("configmap", ROUTES, "-n", NAMESPACE)["data"]["routes.json"],
+        lambda: f'"conflicts":["{taken}"]' in cluster.get("configmap", ROUTES, "-n", NAMESPACE)["data"]["routes.json"],
         what="the conflict in the routes",
         seconds=20,
     )
     assert LICENSE_ID not in routes
 
-    cluster.apply(a_license(licenseID="another-id"))
+    cluster.apply(a_license(app, licenseID="another-id"))
     wait_until(
-        lambda: content_of(cluster.secret("free")) != expected_content(*DEFAULT_HOSTS), what="rotation", seconds=20
+        lambda: content_of(cluster.secret(free)) != expected_content(*DEFAULT_HOSTS), what="rotation", seconds=20
     )
-    cluster.kubectl("delete", "license", "my-app", "-n", "app")
-    cluster.await_no_secret("free")
+    cluster.kubectl("delete", "license", "my-app", "-n", app)
+    cluster.await_no_secret(free)
 
-    assert before == cluster.secret("taken")
+    assert before == cluster.secret(taken)
 
 
 @pytest.mark.usefixtures("controller")
-def test_changed_license_reaches_every_namespace_in_place(
-    cluster: Cluster, make_namespaces: Callable[..., None]
-) -> None:
+def test_changed_license_reaches_every_namespace_in_place(cluster: Cluster, namespaces: Namespaces) -> None:
     """A new custom domain reaches the copies in the same object, with the default hosts beside it."""
-    make_namespaces("app", "workers")
-    cluster.apply(a_license(), an_application("workers"))
-    before = cluster.await_secret("workers")
+    app, workers = namespaces.create("app", "workers")
+    cluster.apply(a_license(app), an_application(app, workers))
+    before = cluster.await_secret(workers)
 
-    cluster.apply(a_license(replicatedProxyDomain="proxy.acme.example"))
+    cluster.apply(a_license(app, replicatedProxyDomain="proxy.acme.example"))
 
     hosts = ("proxy.acme.example", *DEFAULT_HOSTS)
     after = wait_until(
-        lambda: (
-            cluster.secret("workers") if content_of(cluster.secret("workers")) == expected_content(*hosts) else None
-        ),
+        lambda: cluster.secret(workers) if content_of(cluster.secret(workers)) == expected_content(*hosts) else None,
         what="the new domain",
         seconds=20,
     )
@@ -242,83 +252,81 @@ def test_changed_license_reaches_every_namespace_in_place(
 
 
 def test_edits_and_deletions_while_down_are_healed_at_start(
-    cluster: Cluster, controller: RoleProcess, make_namespaces: Callable[..., None]
+    cluster: Cluster, controller: RoleProcess, namespaces: Namespaces
 ) -> None:
     """What happened while the controller was killed is put right when it starts again."""
-    make_namespaces("app", "deleted", "edited", "unlisted")
-    cluster.apply(a_license(), an_application("deleted", "edited", "unlisted"))
-    for namespace in ("app", "deleted", "edited", "unlisted"):
+    app, deleted, edited, unlisted = namespaces.create("app", "deleted", "edited", "unlisted")
+    cluster.apply(a_license(app), an_application(app, deleted, edited, unlisted))
+    for namespace in (app, deleted, edited, unlisted):
         cluster.await_secret(namespace)
 
     controller.kill()
-    cluster.kubectl("delete", "secret", SECRET, "-n", "deleted")
-    cluster.kubectl("patch", "secret", SECRET, "-n", "edited", "--type=merge", "-p", '{"metadata":{"labels":null}}')
-    cluster.apply(an_application("deleted", "edited", "made-meanwhile"))
-    make_namespaces("made-meanwhile")
+    cluster.kubectl("delete", "secret", SECRET, "-n", deleted)
+    cluster.kubectl("patch", "secret", SECRET, "-n", edited, "--type=merge", "-p", '{"metadata":{"labels":null}}')
+    cluster.apply(an_application(app, deleted, edited, namespaces.name("made-meanwhile")))
+    [made_meanwhile] = namespaces.create("made-meanwhile")
     controller.start()
 
-    cluster.await_secret("deleted")
-    cluster.await_secret("made-meanwhile")
-    cluster.await_no_secret("unlisted")
+    cluster.await_secret(deleted)
+    cluster.await_secret(made_meanwhile)
+    cluster.await_no_secret(unlisted)
     wait_until(
-        lambda: cluster.secret("edited")["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by"),
+        lambda: cluster.secret(edited)["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by"),
         what="the stripped labels",
         seconds=20,
     )
 
 
 def test_license_deleted_while_down_is_revoked_at_start(
-    cluster: Cluster, controller: RoleProcess, make_namespaces: Callable[..., None]
+    cluster: Cluster, controller: RoleProcess, namespaces: Namespaces
 ) -> None:
     """Revocation needs no finalizer: a License that vanished while nobody watched is revoked at the next start."""
-    make_namespaces("app", "workers")
-    cluster.apply(a_license(), an_application("workers"))
-    cluster.await_secret("workers")
+    app, workers = namespaces.create("app", "workers")
+    cluster.apply(a_license(app), an_application(app, workers))
+    cluster.await_secret(workers)
 
     controller.kill()
-    cluster.kubectl("delete", "license", "my-app", "-n", "app")
+    cluster.kubectl("delete", "license", "my-app", "-n", app)
     controller.start()
 
-    cluster.await_no_secret("workers")
-    cluster.await_no_secret("app")
+    cluster.await_no_secret(workers)
+    cluster.await_no_secret(app)
 
 
 def test_definitions_deleted_and_made_anew_lose_no_copies(
-    cluster: Cluster, controller: RoleProcess, make_namespaces: Callable[..., None]
+    cluster: Cluster, controller: RoleProcess, namespaces: Namespaces
 ) -> None:
     """Objects that vanish with their definition are unknown, not revoked; applied again they count as before."""
-    make_namespaces("app", "workers")
-    cluster.apply(a_license(), an_application("workers"))
-    before = cluster.await_secret("workers")
+    app, workers = namespaces.create("app", "workers")
+    cluster.apply(a_license(app), an_application(app, workers))
+    before = cluster.await_secret(workers)
 
     cluster.kubectl("delete", "crd", "licenses.kots.io", "applications.kots.io", "--wait=true")
     controller.await_answer("/readyz", "not served")
 
-    assert cluster.secret("workers")["metadata"]["uid"] == before["metadata"]["uid"]
+    assert cluster.secret(workers)["metadata"]["uid"] == before["metadata"]["uid"]
 
     cluster.install()
     controller.await_ready()
     controller.kill()
     controller.start()
 
-    assert cluster.secret("workers")["metadata"]["uid"] == before["metadata"]["uid"]
+    assert cluster.secret(workers)["metadata"]["uid"] == before["metadata"]["uid"]
 
-    cluster.apply(a_license(licenseID="a-new-id"), an_application("workers"))
+    cluster.apply(a_license(app, licenseID="a-new-id"), an_application(app, workers))
     wait_until(
-        lambda: content_of(cluster.secret("workers")) != expected_content(*DEFAULT_HOSTS), what="the new ID", seconds=20
+        lambda: content_of(cluster.secret(workers)) != expected_content(*DEFAULT_HOSTS), what="the new ID", seconds=20
     )
 
-    assert cluster.secret("workers")["metadata"]["uid"] == before["metadata"]["uid"]
+    assert cluster.secret(workers)["metadata"]["uid"] == before["metadata"]["uid"]
 
-    cluster.kubectl("delete", "license", "my-app", "-n", "app")
-    cluster.await_no_secret("workers")
+    cluster.kubectl("delete", "license", "my-app", "-n", app)
+    cluster.await_no_secret(workers)
 
 
-def test_definitions_missing_at_start_are_waited_for(
-    cluster: Cluster, tmp_path: Path, make_namespaces: Callable[..., None]
-) -> None:
+def test_definitions_missing_at_start_are_waited_for(cluster: Cluster, tmp_path: Path, namespaces: Namespaces) -> None:
     """A controller that starts before its definitions exist serves them when they come."""
-    make_namespaces("app")
+    [app] = namespaces.create("app")
     cluster.kubectl("delete", "crd", "licenses.kots.io", "applications.kots.io", "--ignore-not-found", "--wait=true")
     controller = RoleProcess("controller", cluster, tmp_path)
     controller.start(ready=False)
@@ -326,73 +334,69 @@ def test_definitions_missing_at_start_are_waited_for(
         controller.await_answer("/readyz", "not served")
         cluster.install()
         controller.await_ready()
-        cluster.apply(a_license())
+        cluster.apply(a_license(app))
 
-        assert cluster.await_secret("app")
-        cluster.kubectl("delete", "license", "my-app", "-n", "app")
-        cluster.await_no_secret("app")
+        assert cluster.await_secret(app)
+        cluster.kubectl("delete", "license", "my-app", "-n", app)
+        cluster.await_no_secret(app)
     finally:
         controller.stop()
 
 
 @pytest.mark.usefixtures("controller")
-def test_api_server_outage_is_survived(cluster: Cluster, make_namespaces: Callable[..., None]) -> None:
+def test_api_server_outage_is_survived(cluster: Cluster, namespaces: Namespaces) -> None:
     """After the API server was away, new namespaces are served as before."""
-    make_namespaces("app")
-    cluster.apply(a_license(), an_application("*"))
-    cluster.await_secret("app")
+    [app] = namespaces.create("app")
+    cluster.apply(a_license(app), an_application(app, "*"))
+    cluster.await_secret(app)
 
     cluster.plane.api_server.stop()
     cluster.plane.api_server.start()
-    make_namespaces("after-the-outage")
+    [after_the_outage] = namespaces.create("after-the-outage")
 
-    cluster.await_secret("after-the-outage", seconds=60)
+    cluster.await_secret(after_the_outage, seconds=60)
 
 
 @pytest.mark.usefixtures("controller")
-def test_terminating_and_failing_namespaces_hold_nobody_up(
-    cluster: Cluster, make_namespaces: Callable[..., None]
-) -> None:
+def test_terminating_and_failing_namespaces_hold_nobody_up(cluster: Cluster, namespaces: Namespaces) -> None:
     """A namespace whose quota forbids Secrets is reported, and the others are served."""
-    make_namespaces("app", "full", "fine")
+    app, full, fine = namespaces.create("app", "full", "fine")
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
-        "metadata": {"name": "no-secrets", "namespace": "full"},
+        "metadata": {"name": "no-secrets", "namespace": full},
         "spec": {"hard": {"count/secrets": "0"}},
     }
     cluster.apply(quota)
     wait_until(
-        lambda: cluster.get("resourcequota", "no-secrets", "-n", "full").get("status", {}).get("hard"),
+        lambda: cluster.get("resourcequota", "no-secrets", "-n", full).get("status", {}).get("hard"),
         what="the quota to count",
         seconds=20,
     )
 
-    cluster.apply(a_license(), an_application("full", "fine"))
-    cluster.await_secret("fine")
+    cluster.apply(a_license(app), an_application(app, full, fine))
+    cluster.await_secret(fine)
     failures = wait_until(
-        lambda: cluster.get("license", "my-app", "-n", "app").get("status", {}).get("failures"),
+        lambda: cluster.get("license", "my-app", "-n", app).get("status", {}).get("failures"),
         what="the failure to be reported",
         seconds=20,
     )
 
-    assert [(item["namespace"], item["reason"]) for item in failures] == [("full", "Forbidden")]
+    assert [(item["namespace"], item["reason"]) for item in failures] == [(full, "Forbidden")]
 
-    cluster.kubectl("delete", "resourcequota", "no-secrets", "-n", "full")
-    cluster.await_secret("full")
+    cluster.kubectl("delete", "resourcequota", "no-secrets", "-n", full)
+    cluster.await_secret(full)
 
 
 @pytest.mark.usefixtures("controller")
-def test_bad_application_entries_are_reported_and_skipped(
-    cluster: Cluster, make_namespaces: Callable[..., None]
-) -> None:
+def test_bad_application_entries_are_reported_and_skipped(cluster: Cluster, namespaces: Namespaces) -> None:
     """`team-*` is named in the Application's status, and the good entries beside it count."""
-    make_namespaces("app", "good")
+    app, good = namespaces.create("app", "good")
 
-    cluster.apply(a_license(), an_application("team-*", "good"))
-    cluster.await_secret("good")
+    cluster.apply(a_license(app), an_application(app, "team-*", good))
+    cluster.await_secret(good)
     condition = wait_until(
-        lambda: cluster.condition("application", "app", "my-app", "Ready"), what="the condition", seconds=20
+        lambda: cluster.condition("application", app, "my-app", "Ready"), what="the condition", seconds=20
     )
 
     assert (condition["status"], condition["reason"]) == ("False", "EntriesSkipped")
@@ -400,28 +404,28 @@ def test_bad_application_entries_are_reported_and_skipped(
 
 
 @pytest.mark.usefixtures("controller")
-def test_nothing_is_written_when_nothing_changes(cluster: Cluster, make_namespaces: Callable[..., None]) -> None:
+def test_nothing_is_written_when_nothing_changes(cluster: Cluster, namespaces: Namespaces) -> None:
     """Looking again at a settled cluster writes nothing: no Secret, status or table gets a new version."""
-    make_namespaces("app", "workers")
-    cluster.apply(a_license(), an_application("workers"))
-    cluster.await_secret("workers")
+    app, workers = namespaces.create("app", "workers")
+    cluster.apply(a_license(app), an_application(app, workers))
+    cluster.await_secret(workers)
     wait_until(
-        lambda: cluster.condition("license", "app", "my-app", "Synced").get("status") == "True", what="it", seconds=20
+        lambda: cluster.condition("license", app, "my-app", "Synced").get("status") == "True", what="it", seconds=20
     )
 
     def versions() -> list[str]:
         objects = (
-            ("secret", SECRET, "-n", "app"),
-            ("secret", SECRET, "-n", "workers"),
-            ("license", "my-app", "-n", "app"),
+            ("secret", SECRET, "-n", app),
+            ("secret", SECRET, "-n", workers),
+            ("license", "my-app", "-n", app),
         )
         return [cluster.get(*item)["metadata"]["resourceVersion"] for item in objects]
 
     settled = versions()
-    make_namespaces("unrelated")
-    cluster.kubectl("label", "namespace", "unrelated", "kots.io/app-slug=other")
+    [unrelated] = namespaces.create("unrelated")
+    cluster.kubectl("label", "namespace", unrelated, "kots.io/app-slug=other")
     wait_until(
-        lambda: '"unrelated":"other"' in cluster.get("configmap", ROUTES, "-n", NAMESPACE)["data"]["routes.json"],
+        lambda: f'"{unrelated}":"other"' in cluster.get("configmap", ROUTES, "-n", NAMESPACE)["data"]["routes.json"],
         what="an overview turn",
         seconds=20,
     )
@@ -430,11 +434,11 @@ def test_nothing_is_written_when_nothing_changes(cluster: Cluster, make_namespac
 
 
 @pytest.mark.usefixtures("controller")
-def test_edited_and_deleted_routing_table_is_restored(cluster: Cluster, make_namespaces: Callable[..., None]) -> None:
+def test_edited_and_deleted_routing_table_is_restored(cluster: Cluster, namespaces: Namespaces) -> None:
     """The ConfigMap of the routing table comes back as it was, edited or deleted."""
-    make_namespaces("app")
-    cluster.apply(a_license())
-    cluster.await_secret("app")
+    [app] = namespaces.create("app")
+    cluster.apply(a_license(app))
+    cluster.await_secret(app)
 
     def routes() -> str:
         text: str = cluster.get("configmap", ROUTES, "-n", NAMESPACE).get("data", {}).get("routes.json", "")
@@ -515,19 +519,19 @@ def test_other_secrets_are_forbidden_by_the_api_server_itself(cluster: Cluster) 
 
 
 def test_license_id_is_in_no_log_status_event_or_table(
-    cluster: Cluster, controller: RoleProcess, make_namespaces: Callable[..., None]
+    cluster: Cluster, controller: RoleProcess, namespaces: Namespaces
 ) -> None:
     """The planted ID stands in the License and the pull secrets, and in nothing that the controller emits."""
-    make_namespaces("app", "taken")
-    cluster.apply(foreign_secret("taken"))
-    cluster.apply(a_license(replicatedProxyDomain="proxy.acme.example"), an_application("taken", "missing"))
-    cluster.await_secret("app")
-    wait_until(lambda: cluster.condition("license", "app", "my-app", "Synced"), what="status", seconds=20)
+    app, taken = namespaces.create("app", "taken")
+    cluster.apply(foreign_secret(taken))
+    cluster.apply(a_license(app, replicatedProxyDomain="proxy.acme.example"), an_application(app, taken, "missing"))
+    cluster.await_secret(app)
+    wait_until(lambda: cluster.condition("license", app, "my-app", "Synced"), what="status", seconds=20)
 
     emitted = [
         controller.log.read_text(encoding="utf-8"),
         controller.answer("/metrics"),
-        json.dumps(cluster.get("license", "my-app", "-n", "app")["status"]),
+        json.dumps(cluster.get("license", "my-app", "-n", app)["status"]),
         cluster.kubectl("get", "events", "--all-namespaces", "-o", "json"),
         cluster.kubectl("get", "configmaps", "-n", NAMESPACE, "-o", "json"),
     ]

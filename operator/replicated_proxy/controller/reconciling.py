@@ -147,9 +147,10 @@ class Reconciler:
             return None
         if namespace.terminating:
             return None
-        if contents.is_held(name):
-            return SyncResult(SyncState.SYNCED if observed else SyncState.WAITING)
-        desired = contents.desired(name)
+        desired = contents.desired(name, observed)
+        if desired is None and contents.is_held(name):
+            # Frozen and with nothing readable to keep: what stands there, if anything, is left as it is.
+            return SyncResult(SyncState.WAITING)
         return await self._hands.writer.carry_out(plan_secret(name, desired, observed))
 
     async def _create_namespace(self, name: str, plan: TablePlan) -> None:

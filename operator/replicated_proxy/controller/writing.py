@@ -8,6 +8,7 @@ from typing import Any
 from replicated_proxy.controller.world import Store
 from replicated_proxy.core.pull_secrets import (
     Action,
+    DesiredSecret,
     ObservedSecret,
     Ownership,
     SecretPlan,
@@ -58,31 +59,27 @@ class SecretWriter:
 
     async def _act(self, plan: SecretPlan) -> SyncResult | None:
         """Send the requests of one action."""
-        path = SECRETS.path(self._ownership.secret_name, plan.namespace)
-        match plan.action:
-            case Action.CREATE:
-                self._note(await self._create(plan))
-            case Action.UPDATE:
-                self._note(await self._client.merge(path, render_update(plan, self._ownership)))
-            case Action.REPLACE:
-                await self._delete(plan)
-                self._note(await self._create(plan))
-            case Action.DELETE:
-                await self._delete(plan)
-                self._count(plan)
-                return None
-            case Action.CONFLICT:
-                text = f"Secret {self._ownership.secret_name} is not ours and was left alone"
-                return SyncResult(SyncState.CONFLICTING, "Conflict", text)
-            case Action.NOTHING:
-                return SyncResult(SyncState.SYNCED) if plan.content or plan.observed else None
-        self._count(plan)
-        return SyncResult(SyncState.SYNCED)
+        if plan.action is Action.CONFLICT:
+            text = f"Secret {self._ownership.secret_name} is not ours and was left alone"
+            return SyncResult(SyncState.CONFLICTING, "Conflict", text)
+        if plan.action in {Action.REPLACE, Action.DELETE}:
+            await self._delete(plan)
+        if plan.desired is not None and plan.action in {Action.CREATE, Action.REPLACE}:
+            self._note(await self._create(plan.namespace, plan.desired))
+        if plan.desired is not None and plan.observed is not None and plan.action is Action.UPDATE:
+            self._note(await self._update(plan.desired, plan.observed))
+        if plan.action is not Action.NOTHING:
+            self._count(plan)
+        return SyncResult(SyncState.SYNCED) if plan.desired else None
 
-    async def _create(self, plan: SecretPlan) -> Object:
+    async def _create(self, namespace: str, desired: DesiredSecret) -> Object:
         """Create the Secret; 409 means that one is there after all."""
-        body = render_secret(plan.namespace, plan.content, self._ownership)
-        return await self._client.create(SECRETS, body, plan.namespace)
+        return await self._client.create(SECRETS, render_secret(namespace, desired, self._ownership), namespace)
+
+    async def _update(self, desired: DesiredSecret, observed: ObservedSecret) -> Object:
+        """Change the Secret in place, if it is still as it was observed."""
+        path = SECRETS.path(self._ownership.secret_name, observed.namespace)
+        return await self._client.merge(path, render_update(observed.namespace, desired, observed, self._ownership))
 
     async def _delete(self, plan: SecretPlan) -> None:
         """Delete the very Secret that was observed."""

@@ -147,7 +147,6 @@ def _annotate(pod: Pod, decisions: Iterable[ImageDecision]) -> tuple[tuple[JsonP
         _earlier_originals(annotations) | originals,
         sort_keys=True,
         separators=(",", ":"),
-        ensure_ascii=False,
     )
     others = sum(
         len(key.encode()) + len(text.encode()) for key, text in annotations.items() if key != ORIGINAL_IMAGES_ANNOTATION
@@ -198,7 +197,7 @@ def _answer(
         patch=patch,
         decisions=decisions,
         license=context.covering.route.license,
-        warnings=_shorten([*warnings, note] if note else warnings),
+        warnings=_shorten([note, *warnings] if note else warnings),
         audit={"license": context.covering.route.license, "images": told[:_LONGEST_AUDIT]},
     )
 

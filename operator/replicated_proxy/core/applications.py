@@ -62,7 +62,7 @@ class Application:
     @property
     def reaches_beyond(self) -> bool:
         """Tell whether it names namespaces other than its own."""
-        return self.every_namespace or bool(self.namespaces)
+        return self.every_namespace or any(name != self.identity.namespace for name in self.namespaces)
 
 
 def parse_application(body: Body) -> Application:

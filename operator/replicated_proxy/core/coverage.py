@@ -78,7 +78,7 @@ def bind_applications(licenses: Sequence[License], applications: Iterable[Applic
     problems: dict[str, str] = {}
     for application in sorted(applications, key=lambda item: item.identity.age_key):
         candidates = _candidates(licenses, application)
-        if application.reaches_beyond and len(candidates) > 1:
+        if application.reaches_beyond and not application.app_slug and len(candidates) > 1:
             slugs = ", ".join(sorted({lic.app_slug for lic in candidates}))
             problems[application.identity.uid] = (
                 f"reaches beyond its namespace, where several Licenses are ({slugs}): "

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Final
 
 from replicated_proxy.core.licenses import LicenseID
+from replicated_proxy.core.objects import text_at
 
 USER_NAME: Final = "LICENSE_ID"
 
@@ -67,6 +68,16 @@ def encode_docker_config(credentials: Sequence[RegistryCredentials]) -> bytes:
             auths |= one.path_keys()
     entries = {key: {"auth": auth} for key, auth in sorted(auths.items())}
     return json.dumps({"auths": entries}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def recover_license_id(content: bytes, key: str) -> LicenseID | None:
+    """Read back the License ID that a `.dockerconfigjson` holds under a key, or None where it holds none of ours."""
+    try:
+        auth = text_at(json.loads(content), "auths", key, "auth")
+        user, _, license_id = base64.b64decode(auth, validate=True).decode().partition(":")
+    except (ValueError, RecursionError):
+        return None
+    return LicenseID(license_id) if user == USER_NAME and license_id else None
 
 
 def hash_content(content: bytes, salt: str) -> str:

@@ -160,8 +160,12 @@ def is_local_host(domain: str) -> bool:
 
 
 def is_registry_host(text: str) -> bool:
-    """Tell whether the text is a host with an optional port: no scheme, no path, lower case."""
-    return text == text.lower() and _REGISTRY_HOST.fullmatch(text) is not None
+    """Tell whether the text is a host with an optional port: no scheme, no path, lower case.
+
+    A bare word is none: where Docker reads `proxy/app`, it finds an organisation of Docker Hub.
+    """
+    told = "." in text or ":" in text or text == "localhost"
+    return told and text == text.lower() and _REGISTRY_HOST.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,8 @@ def parse_pattern(text: str) -> RepositoryPattern:
     any_subdomain = host.startswith("*.")
     bare = host.removeprefix("*.")
     segments = tuple(path.split("/")) if path else ()
-    if not is_registry_host(bare) or not all(re.fullmatch(_COMPONENT, part, re.ASCII) for part in segments):
+    known_host = is_registry_host(f"x.{bare}" if any_subdomain else bare)
+    if not known_host or not all(re.fullmatch(_COMPONENT, part, re.ASCII) for part in segments):
         raise InvalidRepositoryPattern(
             f"{text!r} is not a repository pattern: write host, host/path-prefix or *.host, in lower case"
         )

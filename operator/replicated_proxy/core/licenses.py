@@ -129,9 +129,9 @@ def read_expiry(entitlements: Body) -> Expiry:
     """
     entitlement = mapping_at(entitlements, "expires_at")
     kind, value = entitlement.get("valueType"), entitlement.get("value")
-    if not entitlement or value in {None, ""}:
+    if not entitlement or value is None or value == "":
         return Expiry()
-    if kind not in {None, "", "String"}:
+    if kind not in (None, "", "String"):  # No set: the value may be a list.
         return Expiry(problem=f"entitlement expires_at has valueType {kind!r}; it must be String")
     if not isinstance(value, str):
         return Expiry(problem="entitlement expires_at is not a string")
@@ -157,4 +157,4 @@ def _read_proxy_domains(spec: Body) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _host_of_url(url: str) -> str:
     """Return the host of a URL, without user and port; KOTS takes anything unparsable as the default."""
     _, _, rest = url.partition("://")
-    return rest.partition("/")[0].rpartition("@")[2].partition(":")[0]
+    return re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].partition(":")[0]

@@ -55,7 +55,10 @@ def parse_timestamp(text: str) -> datetime:
         raise ValueError(f"{text!r} is not an RFC 3339 timestamp such as 2030-07-27T00:00:00Z")
     fraction = (match["fraction"] or "0")[:6]
     zone = "+00:00" if match["zone"] == "Z" else match["zone"]
-    return datetime.fromisoformat(f"{match['seconds']}.{fraction:0<6}{zone}").astimezone(UTC)
+    try:
+        return datetime.fromisoformat(f"{match['seconds']}.{fraction:0<6}{zone}").astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} lies outside the years 1 to 9999 in UTC") from error
 
 
 def format_timestamp(moment: datetime) -> str:

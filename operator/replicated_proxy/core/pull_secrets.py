@@ -16,8 +16,13 @@ from hashlib import sha256
 from typing import Any, Final
 
 from replicated_proxy.core.coverage import TablePlan
-from replicated_proxy.core.credentials import RegistryCredentials, encode_docker_config, hash_content
-from replicated_proxy.core.licenses import License
+from replicated_proxy.core.credentials import (
+    RegistryCredentials,
+    encode_docker_config,
+    hash_content,
+    recover_license_id,
+)
+from replicated_proxy.core.licenses import License, LicenseID
 from replicated_proxy.core.objects import Body, mapping_at, text_at
 from replicated_proxy.core.routes import Route
 
@@ -29,6 +34,7 @@ INSTALLATION_LABEL: Final = "proxy.kots.io/installation"
 CONTENT_LABEL: Final = "proxy.kots.io/content"
 INSTALLATION_ANNOTATION: Final = "proxy.kots.io/installation"
 ADOPT_ANNOTATION: Final = "proxy.kots.io/adopt"
+LICENSES_ANNOTATION: Final = "proxy.kots.io/licenses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class ObservedSecret:
         type: the Secret's type, which cannot be changed.
         immutable: marked so, by whomever.
         content: the `.dockerconfigjson`, or None where it is missing or no base64.
+        licenses: UIDs of the Licenses it was made from, as noted on it.
         other_keys: data keys that we did not write.
     """
 
@@ -84,7 +91,21 @@ class ObservedSecret:
     type: str
     immutable: bool = False
     content: bytes | None = field(default=None, repr=False)
+    licenses: tuple[str, ...] = ()
     other_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredSecret:
+    """The pull secret that a namespace should have.
+
+    Attributes:
+        content: the `.dockerconfigjson`.
+        licenses: UIDs of the Licenses it is made from, oldest first.
+    """
+
+    content: bytes = field(repr=False)
+    licenses: tuple[str, ...] = ()
 
 
 def read_secret(body: Body, ownership: Ownership) -> ObservedSecret:
@@ -102,6 +123,7 @@ def read_secret(body: Body, ownership: Ownership) -> ObservedSecret:
         type=text_at(body, "type"),
         immutable=body.get("immutable") is True,
         content=content,
+        licenses=tuple(filter(None, str(annotations.get(LICENSES_ANNOTATION, "")).split(","))),
         other_keys=tuple(sorted(key for key in mapping_at(body, "data") if key != DATA_KEY)),
     )
 
@@ -142,38 +164,50 @@ class SecretPlan:
         action: what to do.
         namespace: where.
         observed: the Secret to change, replace or delete; its UID and resourceVersion are the preconditions.
-        content: the bytes to write.
+        desired: what to write; None where nothing is wanted.
     """
 
     action: Action
     namespace: str
     observed: ObservedSecret | None = None
-    content: bytes = field(default=b"", repr=False)
+    desired: DesiredSecret | None = None
 
 
-def plan_secret(namespace: str, desired: bytes | None, observed: ObservedSecret | None) -> SecretPlan:
+def plan_secret(namespace: str, desired: DesiredSecret | None, observed: ObservedSecret | None) -> SecretPlan:
     """Compare what should be with what is.
 
     Args:
         namespace: the namespace.
-        desired: the content that belongs there; None for no Secret.
+        desired: what belongs there; None for no Secret.
         observed: the Secret of our name that is there, if any.
     """
+    return SecretPlan(_choose_action(desired, observed), namespace, observed, desired)
+
+
+def _choose_action(desired: DesiredSecret | None, observed: ObservedSecret | None) -> Action:
+    """Choose what to do."""
     if observed is None:
-        return SecretPlan(Action.CREATE if desired else Action.NOTHING, namespace, content=desired or b"")
+        return Action.CREATE if desired else Action.NOTHING
     if desired is None:
-        return SecretPlan(Action.DELETE if observed.ours else Action.NOTHING, namespace, observed)
+        return Action.DELETE if observed.ours else Action.NOTHING
     if not (observed.ours or observed.adoptable):
-        return SecretPlan(Action.CONFLICT, namespace, observed)
-    settled = observed.complete and not observed.other_keys and observed.type == SECRET_TYPE
-    if settled and observed.content == desired:
-        return SecretPlan(Action.NOTHING, namespace, observed)
-    if observed.type != SECRET_TYPE or observed.immutable:
-        return SecretPlan(Action.REPLACE, namespace, observed, desired)
-    return SecretPlan(Action.UPDATE, namespace, observed, desired)
+        return Action.CONFLICT
+    if _is_settled(desired, observed):
+        return Action.NOTHING
+    return Action.REPLACE if observed.type != SECRET_TYPE or observed.immutable else Action.UPDATE
 
 
-def render_secret(namespace: str, content: bytes, ownership: Ownership) -> dict[str, Any]:
+def _is_settled(desired: DesiredSecret, observed: ObservedSecret) -> bool:
+    """Tell whether a copy is as it should be."""
+    return (
+        observed.complete
+        and not observed.other_keys
+        and observed.type == SECRET_TYPE
+        and (observed.content, observed.licenses) == (desired.content, desired.licenses)
+    )
+
+
+def render_secret(namespace: str, desired: DesiredSecret, ownership: Ownership) -> dict[str, Any]:
     """Write the Secret object."""
     return {
         "apiVersion": "v1",
@@ -181,23 +215,27 @@ def render_secret(namespace: str, content: bytes, ownership: Ownership) -> dict[
         "metadata": {
             "name": ownership.secret_name,
             "namespace": namespace,
-            "labels": {**ownership.labels, CONTENT_LABEL: hash_content(content, ownership.installation)},
-            "annotations": {INSTALLATION_ANNOTATION: ownership.installation},
+            "labels": {**ownership.labels, CONTENT_LABEL: hash_content(desired.content, ownership.installation)},
+            "annotations": {
+                INSTALLATION_ANNOTATION: ownership.installation,
+                LICENSES_ANNOTATION: ",".join(desired.licenses),
+            },
         },
         "type": SECRET_TYPE,
-        "data": {DATA_KEY: base64.b64encode(content).decode()},
+        "data": {DATA_KEY: base64.b64encode(desired.content).decode()},
     }
 
 
-def render_update(plan: SecretPlan, ownership: Ownership) -> dict[str, Any]:
+def render_update(
+    namespace: str, desired: DesiredSecret, observed: ObservedSecret, ownership: Ownership
+) -> dict[str, Any]:
     """Write the JSON merge patch that makes an observed Secret right.
 
     The resourceVersion in it is the precondition. Labels and annotations of others stay; data keys of others go.
     """
-    assert plan.observed is not None  # noqa: S101 - for the type checker: an update has something to change.
-    patch = render_secret(plan.namespace, plan.content, ownership)
-    patch["metadata"]["resourceVersion"] = plan.observed.resource_version
-    patch["data"] |= dict.fromkeys(plan.observed.other_keys)
+    patch = render_secret(namespace, desired, ownership)
+    patch["metadata"]["resourceVersion"] = observed.resource_version
+    patch["data"] |= dict.fromkeys(observed.other_keys)
     return patch
 
 
@@ -228,24 +266,45 @@ class SecretContents:
         )
 
     def is_held(self, namespace: str) -> bool:
-        """Tell whether a frozen or unknown License covers the namespace: its copy is left as it is."""
+        """Tell whether a frozen or unknown License covers the namespace."""
         return any(item.route.uid in self.plan.held for item in self.plan.table.covering(namespace))
 
-    def desired(self, namespace: str) -> bytes | None:
-        """Return the `.dockerconfigjson` of a namespace, or None when no License covers it."""
-        credentials = [
-            _credentials(self.licenses[item.route.uid], item.route)
+    def desired(self, namespace: str, observed: ObservedSecret | None) -> DesiredSecret | None:
+        """Return the pull secret of a namespace, or None when no License covers it.
+
+        A held License keeps the entries that it has in the copy, and gets none where it has none; the other
+        Licenses are written beside them as usual, so that pausing one holds up no revocation of another.
+        """
+        credentials = {
+            item.route.uid: found
             for item in self.plan.table.covering(namespace)
-            if item.route.uid in self.licenses
-        ]
-        return encode_docker_config(credentials) if credentials else None
+            if (found := self._credentials(item.route, observed))
+        }
+        if not credentials:
+            return None
+        return DesiredSecret(encode_docker_config(tuple(credentials.values())), tuple(credentials))
+
+    def _credentials(self, route: Route, observed: ObservedSecret | None) -> RegistryCredentials | None:
+        """Put a License's ID beside the hosts of its route; the default hosts stay valid beside custom ones."""
+        if route.uid in self.plan.held:
+            license_id = _retained_id(route, observed)
+        else:
+            lic = self.licenses.get(route.uid)
+            license_id = lic.license_id if lic else None
+        if license_id is None:
+            return None
+        return RegistryCredentials(
+            license_id=license_id,
+            app_slug=route.app_slug,
+            proxy_hosts=frozenset({route.hosts.proxy, route.hosts.default_proxy}),
+            registry_hosts=frozenset({route.hosts.registry, route.hosts.default_registry}),
+        )
 
 
-def _credentials(lic: License, route: Route) -> RegistryCredentials:
-    """Put a License's ID beside the hosts of its route; the default hosts stay valid beside custom ones."""
-    return RegistryCredentials(
-        license_id=lic.license_id,
-        app_slug=lic.app_slug,
-        proxy_hosts=frozenset({route.hosts.proxy, route.hosts.default_proxy}),
-        registry_hosts=frozenset({route.hosts.registry, route.hosts.default_registry}),
-    )
+def _retained_id(route: Route, observed: ObservedSecret | None) -> LicenseID | None:
+    """Read a held License's ID back from the copy: a host key where it is alone there, else its path key."""
+    if observed is None or observed.content is None or route.uid not in observed.licenses:
+        return None
+    alone = len(observed.licenses) == 1
+    key = route.hosts.proxy if alone else f"{route.hosts.proxy}/proxy/{route.app_slug}/"
+    return recover_license_id(observed.content, key)

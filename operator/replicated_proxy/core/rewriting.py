@@ -119,7 +119,9 @@ def select_route(pod: Pod, namespace: str, table: RoutingTable, policy: RewriteP
     named = pod.mark(APP_LABEL) or pod.mark(APP_SLUG_LABEL) or table.rules.claims.get(namespace)
     return RewriteContext(
         covering=chosen,
-        proxy_hosts=frozenset({DEFAULT_PROXY_HOST, *(item.route.hosts.proxy for item in covering)}),
+        proxy_hosts=frozenset({DEFAULT_PROXY_HOST}).union(
+            *({item.route.hosts.proxy, item.route.hosts.default_proxy} for item in covering)
+        ),
         claimed=named == chosen.route.app_slug,
         policy=policy,
     )
@@ -144,7 +146,9 @@ def _choose(covering: tuple[Covering, ...], pod: Pod) -> Covering | Reason:
             return next((item for item in covering if item.route.app_slug == named), Reason.NO_LICENSE)
     nearest = min(item.reach for item in covering)
     candidates = [item for item in covering if item.reach == nearest]
-    return candidates[0] if len(candidates) == 1 else Reason.AMBIGUOUS_LICENSE
+    if len(candidates) == 1 or all(item.route.expired for item in candidates):
+        return candidates[0]
+    return Reason.AMBIGUOUS_LICENSE
 
 
 def decide_image(slot: ImageSlot, context: RewriteContext) -> ImageDecision:

@@ -67,7 +67,7 @@ def decode_table(text: str) -> RoutingTable:
         )
     try:
         return RoutingTable(
-            secret_name=text_at(document, "secretName"),
+            secret_name=_required(mapping_at(document), "secretName"),
             routes=tuple(_decode_route(mapping_at(route)) for route in list_at(document, "routes")),
             listed=_decode_listed(mapping_at(document, "listed")),
             rules=_decode_rules(mapping_at(document, "rules")),
@@ -101,18 +101,18 @@ def _encode_route(route: Route) -> Mapping[str, object]:
 
 def _decode_route(fields: Body) -> Route:
     """Read one License."""
-    key = text_at(fields, "license")
+    key = _required(fields, "license")
     return Route(
         license=key,
         uid=text_at(fields, "uid"),
         created=text_at(fields, "created"),
         namespace=key.partition("/")[0],
-        app_slug=text_at(fields, "appSlug"),
+        app_slug=_required(fields, "appSlug"),
         hosts=Hosts(
-            proxy=text_at(fields, "proxyHost"),
-            registry=text_at(fields, "registryHost"),
-            default_proxy=text_at(fields, "defaultProxyHost"),
-            default_registry=text_at(fields, "defaultRegistryHost"),
+            proxy=_required(fields, "proxyHost"),
+            registry=_required(fields, "registryHost"),
+            default_proxy=_required(fields, "defaultProxyHost"),
+            default_registry=_required(fields, "defaultRegistryHost"),
         ),
         every_namespace=fields.get("everyNamespace") is True,
         expired=fields.get("expired") is True,
@@ -122,6 +122,14 @@ def _decode_route(fields: Body) -> Route:
         applications=texts_at(fields, "applications"),
         definitions=Definitions(text_at(fields, "licenseDefinition"), text_at(fields, "applicationDefinition")),
     )
+
+
+def _required(fields: Body, name: str) -> str:
+    """Read a text without which images would be rewritten to nowhere."""
+    text = text_at(fields, name)
+    if not text:
+        raise ValueError(f"{name} is missing")
+    return text
 
 
 def _encode_rules(rules: NamespaceRules) -> Mapping[str, object]:
