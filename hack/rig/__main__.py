@@ -74,8 +74,9 @@ def _up(arguments: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         say("ending")
     finally:
-        RunningCluster.file(kind).unlink(missing_ok=True)
         cluster.down()
+        # Last: `down` takes it for the end.
+        RunningCluster.file(kind).unlink(missing_ok=True)
 
 
 def _detach(kind: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from replicated_proxy.certificates.documents import authority_data, serving_data
+from replicated_proxy.certificates.documents import authority_data, read_authority, serving_data
 from replicated_proxy.certificates.issuing import make_authority, make_leaf, service_names
 from replicated_proxy.certificates.planning import (
     Observed,
@@ -30,6 +30,7 @@ from replicated_proxy.kube.errors import ApiError, NotFound
 from replicated_proxy.kube.resources import MUTATING_WEBHOOKS, SECRETS
 from replicated_proxy.kube.watching import follow_object
 from replicated_proxy.settings import Settings
+from replicated_proxy.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 _TLS_SECRET = "kubernetes.io/tls"  # noqa: S105 - a type of Secret.
@@ -43,9 +44,10 @@ class CertificateKeeper:
         configured: the webhook configuration exists.
     """
 
-    def __init__(self, client: KubeClient, settings: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(self, client: KubeClient, settings: Settings, now: Callable[[], datetime], metrics: Metrics) -> None:
         self._client = client
         self._settings = settings
+        self._metrics = metrics
         self._now = now
         self._seen: dict[str, Object | None] = {}
         self._changed = asyncio.Event()
@@ -84,6 +86,7 @@ class CertificateKeeper:
             try:
                 step = self._plan()
                 if step is None:
+                    self._measure()
                     await self._wait()
                     continue
                 await self._take(step)
@@ -108,6 +111,12 @@ class CertificateKeeper:
             return None
         observed = Observed(self._seen["authority"], self._seen["serving"], _published(self._seen["configuration"]))
         return plan_certificates(observed, self._names(), self._now())
+
+    def _measure(self) -> None:
+        """Export when the authority ends; the serving certificate's end is the webhook's to tell."""
+        if authority := self._seen.get("authority"):
+            end = read_authority(authority).certificate.not_valid_after_utc
+            self._metrics.certificate_expiry.labels("ca").set(end.timestamp())
 
     def _names(self) -> tuple[str, ...]:
         """Return the DNS names of the webhook's Service, and those the administrator adds."""

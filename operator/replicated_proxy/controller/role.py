@@ -50,7 +50,7 @@ class ControllerRole:
         queue = WorkQueue(timing.retry_first_seconds, timing.retry_longest_seconds)
         self._reconciler = Reconciler(self._world, hands, queue, settings.coverage())
         self._reconciler.create_namespaces = settings.secret.create_namespaces
-        self._certificates = CertificateKeeper(client, settings, now)
+        self._certificates = CertificateKeeper(client, settings, now, metrics)
         self._sources_due = asyncio.Event()
         secrets = WatchedKind(SECRETS, f"metadata.name={settings.secret.name}")
         self._pump = EventPump("core", (WatchedKind(NAMESPACES), secrets), client.connection, self._deliver)
