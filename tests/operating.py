@@ -10,9 +10,30 @@ import yaml
 from rig.roles import LocalInstallation
 from rig.waiting import wait_until
 
-SECRET = "replicated-proxy-registry"  # noqa: S105 - the name of a Secret.
+SECRET = "replicated-proxy-registry"
 ROUTES = "replicated-proxy-routes"
+LICENSE_ID = "planted-license-id-for-tests"
 Json = dict[str, Any]
+
+
+def a_license(namespace: str, **spec: object) -> Json:
+    """Write a License as a vendor portal does."""
+    return {
+        "apiVersion": "kots.io/v1beta1",
+        "kind": "License",
+        "metadata": {"name": "my-app", "namespace": namespace},
+        "spec": {"appSlug": "my-app", "licenseID": LICENSE_ID, "licenseType": "prod", **spec},
+    }
+
+
+def an_application(home: str, *namespaces: str) -> Json:
+    """Write an Application that lists namespaces."""
+    return {
+        "apiVersion": "kots.io/v1beta1",
+        "kind": "Application",
+        "metadata": {"name": "my-app", "namespace": home},
+        "spec": {"title": "My App", "additionalNamespaces": list(namespaces)},
+    }
 
 
 class Cluster(LocalInstallation):

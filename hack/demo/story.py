@@ -9,16 +9,15 @@ from typing import Any
 import yaml
 
 from demo.telling import Teller, await_that
-from rig.cache import REPOSITORY
 from rig.images import OperatorImage
 from rig.node import Node
+from rig.release import install_command, install_release
+from rig.roles import NAMESPACE as OPERATOR
 
 IMAGE = "quay.io/my-org/api:v1.0.1"
 PROXIED = "proxy.replicated.com/proxy/my-kots-app/quay.io/my-org/api:v1.0.1"
 LICENSE_ID = "2RKkAzwpKQDEMOxxxxxxxxxxxxx"
 SECRET = "replicated-proxy-registry"  # noqa: S105 - the name of a Secret.
-OPERATOR = "replicated-proxy-operator"
-CHART = REPOSITORY / "charts" / OPERATOR
 REFUSALS = {"ErrImagePull", "ImagePullBackOff"}
 Json = dict[str, Any]
 
@@ -82,13 +81,8 @@ class Story:
     def operator_is_installed(self, image: OperatorImage) -> None:
         """Helm installs both roles and waits until they are ready."""
         with self._teller.step("helm install"):
-            self._node.load_image(image.archive)
-            repository, _, tag = image.name.rpartition(":")
-            registry, _, path = repository.partition("/")
-            values = ("--set", f"image.registry={registry},image.repository={path},image.tag={tag}")
-            command = ("install", OPERATOR, str(CHART), "--namespace", OPERATOR, "--create-namespace", "--wait")
-            self._teller.did(f"helm {' '.join(command[:2])} {CHART.relative_to(REPOSITORY)} {' '.join(command[3:])}")
-            self._node.helm(*command, "--timeout", "3m", *values)
+            self._teller.did(f"helm {' '.join(install_command())}")
+            install_release(self._node, image)
             pods = self._get("pods", "-n", OPERATOR)["items"]
             for pod in pods:
                 self._teller.saw("Pod", f"{pod['metadata']['name']}  {pod['status']['phase']}")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from operating import SECRET, Cluster, Json
+from operating import SECRET, Cluster, Json, a_license, an_application
 from rig.binaries import provide
 from rig.controlplane import ControlPlane
 from rig.roles import RoleProcess
@@ -38,7 +38,7 @@ def cluster() -> Iterator[Cluster]:
         for name in (NAMESPACE, WILDCARD_ONLY, UNREWRITTEN):
             cluster.kubectl("create", "namespace", name)
         cluster.kubectl("label", "namespace", UNREWRITTEN, f"{REWRITE}=disabled")
-        cluster.apply(a_license(), an_application("*", UNREWRITTEN))
+        cluster.apply(a_license(NAMESPACE), an_application(NAMESPACE, "*", UNREWRITTEN))
         yield cluster
 
 
@@ -76,26 +76,6 @@ def pods(cluster: Cluster, webhook: RoleProcess) -> Iterator[Callable[..., Json]
     yield create
     for namespace in (NAMESPACE, WILDCARD_ONLY, UNREWRITTEN):
         cluster.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
-
-
-def a_license() -> Json:
-    """Write the License of the application."""
-    return {
-        "apiVersion": "kots.io/v1beta1",
-        "kind": "License",
-        "metadata": {"name": "my-app", "namespace": NAMESPACE},
-        "spec": {"appSlug": "my-app", "licenseID": "planted-license-id-for-tests", "licenseType": "prod"},
-    }
-
-
-def an_application(*namespaces: str) -> Json:
-    """Write an Application that lists these namespaces."""
-    return {
-        "apiVersion": "kots.io/v1beta1",
-        "kind": "Application",
-        "metadata": {"name": "my-app", "namespace": NAMESPACE},
-        "spec": {"title": "My App", "additionalNamespaces": list(namespaces)},
-    }
 
 
 def a_pod(name: str = "main", *, namespace: str = NAMESPACE, metadata: Json | None = None, **spec: Any) -> Json:
@@ -351,7 +331,7 @@ def test_new_table_and_new_certificate_are_taken_over(
 ) -> None:
     """A namespace that is listed later, and a certificate made anew, take effect in the running replica."""
     pid = webhook.pid
-    cluster.apply(an_application("*", UNREWRITTEN, WILDCARD_ONLY))
+    cluster.apply(an_application(NAMESPACE, "*", UNREWRITTEN, WILDCARD_ONLY))
     serial = cluster.get("secret", "replicated-proxy-serving", "-n", "replicated-proxy-operator")["data"]["tls.crt"]
     cluster.kubectl("delete", "secret", "replicated-proxy-serving", "-n", "replicated-proxy-operator")
 
@@ -366,7 +346,7 @@ def test_new_table_and_new_certificate_are_taken_over(
         what="the new certificate to be served",
         seconds=30,
     )
-    cluster.apply(an_application("*", UNREWRITTEN))
+    cluster.apply(an_application(NAMESPACE, "*", UNREWRITTEN))
     renewed = cluster.get("secret", "replicated-proxy-serving", "-n", "replicated-proxy-operator")["data"]["tls.crt"]
     assert renewed != serial
     assert image_of(pods(a_pod())) == f"{PROXY}/{IMAGE}"
@@ -387,7 +367,7 @@ def test_pods_are_admitted_while_the_webhook_is_down(
 
 
 def test_logs_hold_nothing_secret(webhook: RoleProcess, controller: RoleProcess) -> None:
-    """After all of that, no log holds the license ID, a key or an image of a Pod that was decided."""
+    """After all of that, no log line holds the license ID or a key, and each is JSON."""
     for role in (webhook, controller):
         text = role.log.read_text(encoding="utf-8")
         assert all(json.loads(line)["message"] for line in text.splitlines())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from operating import ROUTES, SECRET, Cluster, Json
+from operating import LICENSE_ID, ROUTES, SECRET, Cluster, Json, a_license, an_application
 from rig.binaries import provide
 from rig.controlplane import ControlPlane
 from rig.errors import RigError
@@ -18,7 +18,6 @@ from rig.roles import NAMESPACE, RoleProcess
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.apiserver
-LICENSE_ID = "planted-license-id-for-tests"
 
 
 @pytest.fixture(scope="module")
@@ -69,26 +68,6 @@ def namespaces(cluster: Cluster) -> Iterator[Namespaces]:
     yield made
     if made.created:
         cluster.kubectl("delete", "namespace", *made.created, "--ignore-not-found", "--wait=false")
-
-
-def a_license(namespace: str, **spec: object) -> Json:
-    """Write a License as a vendor portal does."""
-    return {
-        "apiVersion": "kots.io/v1beta1",
-        "kind": "License",
-        "metadata": {"name": "my-app", "namespace": namespace},
-        "spec": {"appSlug": "my-app", "licenseID": LICENSE_ID, "licenseType": "prod", **spec},
-    }
-
-
-def an_application(home: str, *namespaces: str) -> Json:
-    """Write an Application that lists namespaces."""
-    return {
-        "apiVersion": "kots.io/v1beta1",
-        "kind": "Application",
-        "metadata": {"name": "my-app", "namespace": home},
-        "spec": {"title": "My App", "additionalNamespaces": list(namespaces)},
-    }
 
 
 def foreign_secret(namespace: str) -> Json:

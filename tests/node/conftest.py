@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from demo.story import CHART, IMAGE, LICENSE_ID, OPERATOR, SECRET
+from demo.story import IMAGE, LICENSE_ID, SECRET
+from operating import a_license
 from rig.images import build_operator_image
 from rig.node import Node
+from rig.release import install_release
 from rig.waiting import wait_until
 
 Json = dict[str, Any]
@@ -60,16 +62,6 @@ class Installed:
         return pod
 
 
-def license_for(namespace: str) -> Json:
-    """Write the License of a namespace."""
-    return {
-        "apiVersion": "kots.io/v1beta1",
-        "kind": "License",
-        "metadata": {"name": SLUG, "namespace": namespace},
-        "spec": {"appSlug": SLUG, "licenseID": LICENSE_ID, "licenseType": "prod"},
-    }
-
-
 @pytest.fixture(scope="session")
 def installed() -> Iterator[Installed]:
     """A node with the private image in its upstream registry and the operator ready."""
@@ -77,12 +69,7 @@ def installed() -> Iterator[Installed]:
     with Node() as node:
         node.push_private_image(IMAGE)
         node.stand_in.issue(LICENSE_ID, SLUG)
-        node.load_image(image.archive)
-        repository, _, tag = image.name.rpartition(":")
-        registry, _, path = repository.partition("/")
-        values = ("--set", f"image.registry={registry},image.repository={path},image.tag={tag}")
-        command = ("install", OPERATOR, str(CHART), "--namespace", OPERATOR, "--create-namespace", "--wait")
-        node.helm(*command, "--timeout", "3m", *values)
+        install_release(node, image)
         yield Installed(node)
 
 
@@ -90,7 +77,7 @@ def installed() -> Iterator[Installed]:
 def licensed(installed: Installed) -> Iterator[str]:
     """A namespace with a License and its pull secret; the License is deleted afterwards."""
     namespace = installed.create_namespace("app")
-    installed.apply(license_for(namespace))
+    installed.apply(a_license(namespace, appSlug=SLUG, licenseID=LICENSE_ID))
     installed.await_secret(namespace)
     yield namespace
     installed.kubectl("delete", "licenses.kots.io,applications.kots.io", "--all", "-n", namespace)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from demo.story import IMAGE, LICENSE_ID, OPERATOR, PROXIED, SECRET
+from demo.story import IMAGE, LICENSE_ID, PROXIED, SECRET
 from node.conftest import SLUG, Installed, Json
+from rig.roles import NAMESPACE as OPERATOR
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.node

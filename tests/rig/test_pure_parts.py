@@ -99,7 +99,7 @@ def test_hosts_file_gives_the_real_names() -> None:
 
 def test_folders_that_the_node_would_cover_are_refused() -> None:
     """A cache below /var/lib would vanish inside the node; better said at once."""
-    refuse_hidden_folders([Path("/root/.cache")])
+    refuse_hidden_folders([Path("/home/somebody/.cache")])
     with pytest.raises(RigError, match="below /var/lib"):
         refuse_hidden_folders([Path("/var/lib/somebody/.cache")])
 

@@ -86,7 +86,6 @@ class CertificateKeeper:
             try:
                 step = self._plan()
                 if step is None:
-                    self._measure()
                     await self._wait()
                     continue
                 await self._take(step)
@@ -110,11 +109,14 @@ class CertificateKeeper:
         if not {"authority", "serving", "configuration"} <= self._seen.keys() or not self.configured:
             return None
         observed = Observed(self._seen["authority"], self._seen["serving"], _published(self._seen["configuration"]))
-        return plan_certificates(observed, self._names(), self._now())
+        step = plan_certificates(observed, self._names(), self._now())
+        if step is None:
+            self._measure(self._seen["authority"])
+        return step
 
-    def _measure(self) -> None:
-        """Export when the authority ends; the serving certificate's end is the webhook's to tell."""
-        if authority := self._seen.get("authority"):
+    def _measure(self, authority: Object | None) -> None:
+        """Export when an authority that is in order ends; the serving certificate's end is the webhook's to tell."""
+        if authority is not None:
             end = read_authority(authority).certificate.not_valid_after_utc
             self._metrics.certificate_expiry.labels("ca").set(end.timestamp())
 
