@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,18 @@ def test_shipped_owners_are_excluded() -> None:
     assert {"Cluster.postgresql.cnpg.io", "CatalogSource.operators.coreos.com"} <= shipped
 
 
+PORTS = ("controller.healthPort", "webhook.port", "webhook.healthPort")
+WAITS = ("controller.sweepSeconds", "controller.retryFirstSeconds", "controller.retryLongestSeconds")
+PAUSES = ("webhook.drainSeconds", "webhook.shutdownSeconds")
+LIFETIMES = ("certificates.caDays", "certificates.leafDays")
+NAMES = (
+    "secret.name",
+    "certificates.caSecret",
+    "certificates.servingSecret",
+    "webhook.configurationName",
+    "routesConfigMap",
+)
+
 # The setting, what is written there, and words that the complaint must contain besides the value.
 WRONG: list[tuple[str, Any, str]] = [
     ("secret.name", 5, "text"),
@@ -138,7 +152,33 @@ WRONG: list[tuple[str, Any, str]] = [
     ("rewrite.include", ["quay.io/*"], "host/path-prefix"),
     ("rewrite.exclude", ["https://quay.io"], "host/path-prefix"),
     ("logLevel", "LOUD", "WARNING"),
+    ("installation", "", "release namespace and name"),
+    *((key, port, "1 to 65535") for key in PORTS for port in (-1, 0, 65_536)),
+    *((key, seconds, "more than 0") for key in WAITS for seconds in (-1, 0, 0.0, 31_536_001, math.inf, math.nan)),
+    *((key, seconds, "0 to 31536000") for key in PAUSES for seconds in (-1, -0.5, math.inf, math.nan)),
+    *((key, days, "1 to 36500 days") for key in LIFETIMES for days in (-1, 0)),
+    ("certificates.caDays", 36_501, "1 to 36500 days"),
+    *((key, name, "lower-case letters") for key in NAMES for name in ("", "Pull", "pull_secret", "a/b", "-a", "a..b")),
+    *((key, name, "at most 253") for key in NAMES for name in ("a" * 254,)),
+    *(("webhook.serviceName", name, "no Service name") for name in ("", "Hook", "a.b", "a" * 64)),
+    *(("namespace", name, "no namespace name") for name in ("Own", "a.b", "a" * 64)),
+    *(("sources.namespaces", [name], "no namespace name") for name in ("", "Vendor", "team-*", "a.b")),
+    *(("secret.excludedNamespaces", [name], "no namespace name") for name in ("", "One", "a.b", "team-[ab]", "-a")),
+    *(("secret.excludedNamespaces", [name], "matches no") for name in ("One-*", "a.*", "[a]*", "-*", "a" * 63 + "*")),
+    *(("certificates.extraNames", [name], "no DNS name or IP") for name in ("", "https://hook", "Hook.example", "*.x")),
+    ("webhook.healthPort", 10250, "choose another port"),
+    ("controller.retryLongestSeconds", 0.5, "write that or more"),
+    ("certificates.leafDays", 3651, "cannot outlive"),
+    ("certificates.caSecret", "replicated-proxy-registry", "secret.name too: choose another"),
+    ("certificates.servingSecret", "replicated-proxy-ca", "certificates.caSecret too: choose another"),
 ]
+
+
+def written_at(key: str, value: object) -> Any:
+    """Return the document that says this and nothing else."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
 
 
 def innermost(value: object) -> object:
@@ -148,18 +188,40 @@ def innermost(value: object) -> object:
     return value
 
 
-@pytest.mark.parametrize(("key", "value", "remedy"), WRONG, ids=[f"{key}={value!r}" for key, value, _ in WRONG])
+@pytest.mark.parametrize(("key", "value", "remedy"), WRONG, ids=[f"{key}={value!r:.40}" for key, value, _ in WRONG])
 def test_wrong_value_is_told_by_key_value_and_remedy(key: str, value: Any, remedy: str) -> None:
     """One problem, which says where, what is written there and what may be."""
-    document: Any = value
-    for part in reversed(key.split(".")):
-        document = {part: document}
-    (problem,) = problems_of(document)
+    (problem,) = problems_of(written_at(key, value))
     wrong = innermost(value)
-    written = repr(wrong[0] if isinstance(wrong, list) and key.endswith("clude") else wrong)
+    written = repr(wrong[0] if isinstance(wrong, list) and key.endswith(("clude", "spaces", "Names")) else wrong)
     expected = (True, True, True)
 
     assert expected == (problem.startswith(key), written in problem, remedy in problem)
+
+
+RIGHT: list[tuple[str, Any]] = [
+    *((key, port) for key in PORTS for port in (1, 65_535)),
+    *((key, seconds) for key in ("controller.sweepSeconds", "controller.retryLongestSeconds") for seconds in (1, 3e7)),
+    ("controller.retryFirstSeconds", 0.001),
+    *((key, seconds) for key in PAUSES for seconds in (0, 0.0, 3600)),
+    ("certificates.leafDays", 3650),
+    ("certificates.caDays", 36_500),
+    *((key, name) for key in NAMES for name in ("a", "0.a-b.c", "a" * 253)),
+    ("webhook.serviceName", "a" * 63),
+    ("secret.excludedNamespaces", ["*", "?", "team-*", "*-team", "a" * 63, "te?m"]),
+    ("sources.namespaces", ["a", "a" * 63]),
+    ("certificates.extraNames", ["hook.example.com", "hook", "10.0.0.1", "::1"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), RIGHT, ids=[f"{key}={value!r:.40}" for key, value in RIGHT])
+def test_every_value_in_range_is_taken(key: str, value: Any) -> None:
+    """The ends of each range, and every legal name, are accepted."""
+    settings: Any = parse_settings(written_at(key, value), {})
+    for part in re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", key).split("."):
+        settings = getattr(settings, part)
+
+    assert (tuple(value) if isinstance(value, list) else value) == settings
 
 
 def test_wrong_entry_of_a_list_is_told_by_its_place() -> None:
@@ -167,6 +229,13 @@ def test_wrong_entry_of_a_list_is_told_by_its_place() -> None:
     expected = ["secret.excludedNamespaces[1]: 5 is not text"]
 
     assert expected == problems_of({"secret": {"excludedNamespaces": ["one", 5]}})
+    assert "sources.namespaces[1]: 'Two'" in problems_of({"sources": {"namespaces": ["one", "Two"]}})[0]
+
+
+def test_wrong_value_from_the_environment_is_told() -> None:
+    """The operator's own namespace has to be one, wherever it was said."""
+    with pytest.raises(InvalidSettings, match="namespace: 'Not A Name' is no namespace name"):
+        parse_settings({}, {"POD_NAMESPACE": "Not A Name"})
 
 
 UNKNOWN: list[tuple[str, dict[Any, Any], str, str]] = [
@@ -195,8 +264,8 @@ def test_all_problems_are_told_at_once() -> None:
         for problem in problems_of(
             {
                 "rewirte": {},
-                "secret": {"name": 5},
-                "controller": {"concurrency": 0},
+                "secret": {"name": 5, "excludedNamespaces": ["A-*", "B"]},
+                "controller": {"concurrency": 0, "sweepSeconds": 0, "healthPort": 0},
                 "rewrite": {"mode": "some", "include": ["quay.io/*"], "exclude": ["*"]},
                 "proxy": {"hosts": {"my-app": "https://x"}},
             }
@@ -206,7 +275,11 @@ def test_all_problems_are_told_at_once() -> None:
     assert sorted([
         "rewirte",
         "secret.name",
+        "secret.excludedNamespaces[0]",
+        "secret.excludedNamespaces[1]",
         "controller.concurrency",
+        "controller.sweepSeconds",
+        "controller.healthPort",
         "rewrite.mode",
         "rewrite.include",
         "rewrite.exclude",

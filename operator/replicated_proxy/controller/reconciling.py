@@ -18,7 +18,7 @@ from replicated_proxy.controller.world import World
 from replicated_proxy.controller.writing import SecretWriter, Stale
 from replicated_proxy.core.coverage import CoverageSettings, TablePlan, plan_table, with_conflicts
 from replicated_proxy.core.pull_secrets import SecretContents, plan_secret
-from replicated_proxy.core.statuses import SyncResult, SyncState
+from replicated_proxy.core.statuses import SyncResult, SyncState, conflict
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Conflict
 from replicated_proxy.kube.resources import NAMESPACES
@@ -148,9 +148,10 @@ class Reconciler:
         if namespace.terminating:
             return None
         desired = contents.desired(name, observed)
-        if desired is None and contents.is_held(name):
-            # Frozen and with nothing readable to keep: what stands there, if anything, is left as it is.
-            return SyncResult(SyncState.WAITING)
+        if desired is None and contents.is_held(name, observed):
+            # Frozen and with nothing of its own to keep: what stands there, if anything, is left as it is.
+            foreign = observed is not None and not (observed.ours or observed.adoptable)
+            return conflict(self._settings.secret_name) if foreign else SyncResult(SyncState.WAITING)
         return await self._hands.writer.carry_out(plan_secret(name, desired, observed))
 
     async def _create_namespace(self, name: str, plan: TablePlan) -> None:

@@ -79,7 +79,8 @@ class Reporter:
             yield self._write(LICENSES, entry, license_conditions(report), license_fields(report))
         for item in self._world.applications.values():
             problem = self._application_problem(item, findings.plan)
-            conditions = application_conditions(item.application, problem)
+            note = findings.plan.bindings.notes.get(item.identity.uid, "")
+            conditions = application_conditions(item.application, problem, note)
             yield self._write(APPLICATIONS, item, conditions, application_fields(item.application))
 
     def _results_by_license(self, findings: Findings) -> dict[str, dict[str, SyncResult]]:

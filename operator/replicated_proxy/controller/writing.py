@@ -15,7 +15,7 @@ from replicated_proxy.core.pull_secrets import (
     render_secret,
     render_update,
 )
-from replicated_proxy.core.statuses import SyncResult, SyncState
+from replicated_proxy.core.statuses import SyncResult, SyncState, conflict
 from replicated_proxy.kube.client import KubeClient, Object
 from replicated_proxy.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from replicated_proxy.kube.resources import SECRETS
@@ -60,8 +60,7 @@ class SecretWriter:
     async def _act(self, plan: SecretPlan) -> SyncResult | None:
         """Send the requests of one action."""
         if plan.action is Action.CONFLICT:
-            text = f"Secret {self._ownership.secret_name} is not ours and was left alone"
-            return SyncResult(SyncState.CONFLICTING, "Conflict", text)
+            return conflict(self._ownership.secret_name)
         if plan.action in {Action.REPLACE, Action.DELETE}:
             await self._delete(plan)
         if plan.desired is not None and plan.action in {Action.CREATE, Action.REPLACE}:

@@ -61,11 +61,13 @@ class Bindings:
 
     Attributes:
         by_license: License UID to its Applications, oldest first.
-        problems: Application UID to why it is bound to none, or what of it has no effect.
+        problems: Application UID to why it is bound to none.
+        notes: Application UID to what of it has no effect although it is bound.
     """
 
     by_license: Mapping[str, tuple[Application, ...]]
     problems: Mapping[str, str]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def bind_applications(licenses: Sequence[License], applications: Iterable[Application]) -> Bindings:
@@ -89,7 +91,28 @@ def bind_applications(licenses: Sequence[License], applications: Iterable[Applic
             problems[application.identity.uid] = _why_unbound(application)
         for lic in candidates:
             bound[lic.identity.uid].append(application)
-    return Bindings({uid: tuple(items) for uid, items in bound.items()}, problems)
+    by_license = {uid: tuple(items) for uid, items in bound.items()}
+    return Bindings(by_license, problems, _note_overridden_hosts(by_license.values()))
+
+
+def _note_overridden_hosts(groups: Iterable[Sequence[Application]]) -> Mapping[str, str]:
+    """Say which Applications name another host than an older one that is bound to the same License."""
+    notes: dict[str, dict[str, None]] = {}
+    for applications in groups:
+        for key, attribute in (
+            ("proxyRegistryDomain", "proxy_domain"),
+            ("replicatedRegistryDomain", "registry_domain"),
+        ):
+            named = [(item, host) for item in applications if (host := getattr(item, attribute))]
+            for item, host in named[1:]:
+                winner, effective = named[0]
+                if host != effective:
+                    text = (
+                        f"{key} {host!r} has no effect: the older Application {winner.identity.name!r} "
+                        f"says {effective!r}; let them agree"
+                    )
+                    notes.setdefault(item.identity.uid, {})[text] = None
+    return {uid: "; ".join(texts) for uid, texts in notes.items()}
 
 
 def _candidates(licenses: Sequence[License], application: Application) -> list[License]:
@@ -131,7 +154,7 @@ class TablePlan:
         table: the table to publish, without conflicts.
         bindings: which Application belongs to which License.
         held: UIDs of Licenses whose routes were taken over from the table before: frozen ones and unknown ones.
-            Their copies are neither written nor deleted.
+            Their entries in copies stay as they are; nothing new is written for them.
     """
 
     table: RoutingTable

@@ -16,6 +16,7 @@ from typing import Final
 
 from replicated_proxy.core.licenses import LicenseID
 from replicated_proxy.core.objects import text_at
+from replicated_proxy.core.routes import Route
 
 USER_NAME: Final = "LICENSE_ID"
 
@@ -35,6 +36,16 @@ class RegistryCredentials:
     app_slug: str
     proxy_hosts: frozenset[str]
     registry_hosts: frozenset[str]
+
+    @classmethod
+    def of(cls, license_id: LicenseID, route: Route) -> RegistryCredentials:
+        """Put a License's ID beside the hosts of its route; the default hosts stay valid beside custom ones."""
+        return cls(
+            license_id=license_id,
+            app_slug=route.app_slug,
+            proxy_hosts=frozenset({route.hosts.proxy, route.hosts.default_proxy}),
+            registry_hosts=frozenset({route.hosts.registry, route.hosts.default_registry}),
+        )
 
     @property
     def auth(self) -> str:
@@ -68,6 +79,21 @@ def encode_docker_config(credentials: Sequence[RegistryCredentials]) -> bytes:
             auths |= one.path_keys()
     entries = {key: {"auth": auth} for key, auth in sorted(auths.items())}
     return json.dumps({"auths": entries}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def recover_credentials(content: bytes, route: Route, *, alone: bool) -> RegistryCredentials | None:
+    """Read a License's credential back from a `.dockerconfigjson` that was written for it.
+
+    Args:
+        content: the bytes.
+        route: the License's; its default host counts too, for a copy that was written before a custom domain came.
+        alone: whether the content was written for this License only, and so by whole hosts.
+    """
+    for host in (route.hosts.proxy, route.hosts.default_proxy):
+        key = host if alone else f"{host}/proxy/{route.app_slug}/"
+        if license_id := recover_license_id(content, key):
+            return RegistryCredentials.of(license_id, route)
+    return None
 
 
 def recover_license_id(content: bytes, key: str) -> LicenseID | None:

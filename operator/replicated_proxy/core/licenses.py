@@ -122,19 +122,21 @@ def parse_license(body: Body) -> License:
 
 
 def read_expiry(entitlements: Body) -> Expiry:
-    """Read `expires_at` by KOTS's rules, in its order; what KOTS calls an error becomes a problem.
+    """Read `expires_at` by KOTS's rules, in its order: the type counts before the empty value.
 
-    A missing value counts as "never": KOTS fails there, which would make licenses useless that
-    its own tests contain (replicated.md 1.5).
+    What KOTS calls an error becomes a problem. A missing value counts as "never": KOTS fails there, which would
+    make licenses useless that its own tests contain (replicated.md 1.5).
     """
     entitlement = mapping_at(entitlements, "expires_at")
     kind, value = entitlement.get("valueType"), entitlement.get("value")
-    if not entitlement or value is None or value == "":
+    if value is None:
         return Expiry()
     if kind not in (None, "", "String"):  # No set: the value may be a list.
         return Expiry(problem=f"entitlement expires_at has valueType {kind!r}; it must be String")
     if not isinstance(value, str):
         return Expiry(problem="entitlement expires_at is not a string")
+    if not value:
+        return Expiry()
     try:
         return Expiry(at=parse_timestamp(value))
     except ValueError as error:

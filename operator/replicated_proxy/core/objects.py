@@ -18,6 +18,8 @@ _RFC3339: Final = re.compile(
     r"(?P<seconds>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?(?P<zone>Z|[+-]\d\d:\d\d)", re.ASCII
 )
 _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+_LONGEST_SUBDOMAIN: Final = 253
 
 
 def mapping_at(owner: object, *path: str) -> Body:
@@ -69,6 +71,11 @@ def format_timestamp(moment: datetime) -> str:
 def is_namespace_name(text: str) -> bool:
     """Tell whether a namespace could have this name (an RFC 1123 label)."""
     return _NAMESPACE.fullmatch(text) is not None
+
+
+def is_object_name(text: str) -> bool:
+    """Tell whether most kinds of objects could have this name (an RFC 1123 subdomain)."""
+    return len(text) <= _LONGEST_SUBDOMAIN and _SUBDOMAIN.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ changed in place, and nothing is written when nothing changed.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,9 +19,9 @@ from replicated_proxy.core.credentials import (
     RegistryCredentials,
     encode_docker_config,
     hash_content,
-    recover_license_id,
+    recover_credentials,
 )
-from replicated_proxy.core.licenses import License, LicenseID
+from replicated_proxy.core.licenses import License
 from replicated_proxy.core.objects import Body, mapping_at, text_at
 from replicated_proxy.core.routes import Route
 
@@ -141,7 +140,7 @@ def _decode(text: str) -> bytes | None:
     """Decode a Secret's value."""
     try:
         return base64.b64decode(text, validate=True) or None
-    except binascii.Error:
+    except ValueError:
         return None
 
 
@@ -265,9 +264,14 @@ class SecretContents:
             and mine.table.rules.excluded_globs == theirs.table.rules.excluded_globs
         )
 
-    def is_held(self, namespace: str) -> bool:
-        """Tell whether a frozen or unknown License covers the namespace."""
-        return any(item.route.uid in self.plan.held for item in self.plan.table.covering(namespace))
+    def is_held(self, namespace: str, observed: ObservedSecret | None = None) -> bool:
+        """Tell whether a frozen or unknown License covers the namespace, and may have entries in its copy.
+
+        A copy that notes only other Licenses has none of its entries: their revocation is not held up.
+        """
+        noted = observed.licenses if observed else ()
+        held = {item.route.uid for item in self.plan.table.covering(namespace)} & self.plan.held
+        return bool(held.intersection(noted)) if noted else bool(held)
 
     def desired(self, namespace: str, observed: ObservedSecret | None) -> DesiredSecret | None:
         """Return the pull secret of a namespace, or None when no License covers it.
@@ -285,26 +289,10 @@ class SecretContents:
         return DesiredSecret(encode_docker_config(tuple(credentials.values())), tuple(credentials))
 
     def _credentials(self, route: Route, observed: ObservedSecret | None) -> RegistryCredentials | None:
-        """Put a License's ID beside the hosts of its route; the default hosts stay valid beside custom ones."""
-        if route.uid in self.plan.held:
-            license_id = _retained_id(route, observed)
-        else:
+        """Return a License's credential: its own or, while it is held, the one that the copy has."""
+        if route.uid not in self.plan.held:
             lic = self.licenses.get(route.uid)
-            license_id = lic.license_id if lic else None
-        if license_id is None:
+            return RegistryCredentials.of(lic.license_id, route) if lic else None
+        if observed is None or observed.content is None or route.uid not in observed.licenses:
             return None
-        return RegistryCredentials(
-            license_id=license_id,
-            app_slug=route.app_slug,
-            proxy_hosts=frozenset({route.hosts.proxy, route.hosts.default_proxy}),
-            registry_hosts=frozenset({route.hosts.registry, route.hosts.default_registry}),
-        )
-
-
-def _retained_id(route: Route, observed: ObservedSecret | None) -> LicenseID | None:
-    """Read a held License's ID back from the copy: a host key where it is alone there, else its path key."""
-    if observed is None or observed.content is None or route.uid not in observed.licenses:
-        return None
-    alone = len(observed.licenses) == 1
-    key = route.hosts.proxy if alone else f"{route.hosts.proxy}/proxy/{route.app_slug}/"
-    return recover_license_id(observed.content, key)
+        return recover_credentials(observed.content, route, alone=len(observed.licenses) == 1)

@@ -2,6 +2,9 @@
 
 The same words stand in metrics, audit annotations, warnings and explanations; `docs/reasons.md` lists cause and
 remedy of each.
+
+They stand in the order in which they are looked at. `mirror-pod` comes first, before `mode-off`: what nodes
+write themselves is left alone whatever the settings say.
 """
 
 from __future__ import annotations
@@ -13,8 +16,8 @@ class Reason(StrEnum):
     """Why something was left untouched."""
 
     # Of the Pod, in the order they are looked at.
-    MODE_OFF = "mode-off"
     MIRROR_POD = "mirror-pod"
+    MODE_OFF = "mode-off"
     OPTED_OUT = "opted-out"
     NO_LICENSE = "no-license"
     LICENSE_EXPIRED = "license-expired"

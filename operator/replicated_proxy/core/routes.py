@@ -129,8 +129,8 @@ class RoutingTable:
     def covering(self, namespace: str) -> tuple[Covering, ...]:
         """Return the Licenses that cover a namespace, oldest first, one for each application slug.
 
-        Of two with the same slug the namespace's own License, else the one that lists it, else the oldest stays;
-        the other is shadowed.
+        Of two with the same slug the one that has not expired stays, else the namespace's own License, else the one
+        that lists it, else the oldest; the other is shadowed.
         """
         if self.rules.excludes(namespace):
             return ()
@@ -138,8 +138,10 @@ class RoutingTable:
         listed = self.listed.get(namespace, ())
         for position, route in enumerate(self.routes):
             reach = _reach(route, namespace, listed=position in listed)
+            if reach is None:
+                continue
             held = best.get(route.app_slug)
-            if reach is not None and (held is None or reach < held.reach):
+            if held is None or (route.expired, reach) < (held.route.expired, held.reach):
                 best[route.app_slug] = Covering(route, reach)
         if len(best) < 2:
             return tuple(best.values())

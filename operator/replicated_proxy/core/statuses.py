@@ -45,6 +45,11 @@ class SyncResult:
     message: str = ""
 
 
+def conflict(secret_name: str) -> SyncResult:
+    """Return the result for a namespace where the Secret of our name is somebody else's."""
+    return SyncResult(SyncState.CONFLICTING, "Conflict", f"Secret {secret_name} is not ours and was left alone")
+
+
 class StatusReason(StrEnum):
     """Condition reasons of Licenses and Applications; listed with cause and remedy in `docs/status.md`."""
 
@@ -63,6 +68,7 @@ class StatusReason(StrEnum):
     BOUND = "Bound"
     NOT_BOUND = "NotBound"
     ENTRIES_SKIPPED = "EntriesSkipped"
+    HOST_OVERRIDDEN = "HostOverridden"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +178,20 @@ def _sample_failures(results: Mapping[str, SyncResult]) -> list[dict[str, str]]:
     ]
 
 
-def application_conditions(application: Application, problem: str) -> list[Condition]:
-    """Decide an Application's `Ready`: bound to a License, with every entry understood."""
+def application_conditions(application: Application, problem: str, note: str = "") -> list[Condition]:
+    """Decide an Application's `Ready`: bound to a License, with every entry understood and in effect.
+
+    Args:
+        application: the Application.
+        problem: why it is bound to no License, or empty.
+        note: what of it an older Application overrides, or empty.
+    """
     if problem:
         return [Condition("Ready", ConditionStatus.FALSE, StatusReason.NOT_BOUND, problem)]
-    if application.problems:
-        text = "; ".join(application.problems)[:1024]
-        return [Condition("Ready", ConditionStatus.FALSE, StatusReason.ENTRIES_SKIPPED, text)]
+    if application.problems or note:
+        reason = StatusReason.ENTRIES_SKIPPED if application.problems else StatusReason.HOST_OVERRIDDEN
+        text = "; ".join(filter(None, (note, *application.problems)))[:1024]
+        return [Condition("Ready", ConditionStatus.FALSE, reason, text)]
     return [Condition("Ready", ConditionStatus.TRUE, StatusReason.BOUND, "bound to the License of its namespace")]
 
 

@@ -117,6 +117,60 @@ def test_application_binds_by_label_or_to_the_only_license(
     assert all(problem in text for text in bindings.problems.values())
 
 
+PROXY, REGISTRY = "proxyRegistryDomain", "replicatedRegistryDomain"
+ONE, TWO = {PROXY: "one.acme.com"}, {PROXY: "two.acme.com"}
+# What Applications say, the oldest first, and for each that has a note the words that must be in it.
+DISAGREEMENTS: list[tuple[str, list[dict[str, str]], dict[int, list[str]]]] = [
+    ("nobody says anything", [{}, {}], {}),
+    ("only the younger", [{}, ONE], {}),
+    ("they agree", [ONE, {}, ONE], {}),
+    ("the younger loses", [ONE, TWO], {1: [PROXY, "'two.acme.com'", "'a0'", "'one.acme.com'"]}),
+    ("two lose", [ONE, TWO, TWO], {1: ["'a0'"], 2: ["'a0'"]}),
+    ("the first that says anything wins", [{}, ONE, TWO], {2: ["'a1'"]}),
+    ("registry host", [{REGISTRY: "a.acme.com"}, {REGISTRY: "b.acme.com"}], {1: [REGISTRY, "'b.acme.com'"]}),
+    (
+        "each host by itself",
+        [ONE, TWO | {REGISTRY: "b.acme.com"}, {REGISTRY: "c.acme.com"}],
+        {1: [PROXY], 2: [REGISTRY, "'a1'"]},
+    ),
+    (
+        "both hosts",
+        [ONE | {REGISTRY: "a.acme.com"}, TWO | {REGISTRY: "b.acme.com"}],
+        {1: [PROXY, REGISTRY]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("specs", "expected"), [row[1:] for row in DISAGREEMENTS], ids=ids(DISAGREEMENTS))
+def test_application_whose_host_loses_says_so(specs: list[dict[str, str]], expected: dict[int, list[str]]) -> None:
+    """Of several Applications the oldest that names a host wins; each other one that differs is told by whom."""
+    applications = [
+        an_application(metadata={"name": f"a{age}", "creationTimestamp": f"2026-01-0{age + 1}T00:00:00Z"}, **spec)
+        for age, spec in enumerate(specs)
+    ]
+    bindings = bind_applications([a_license(), a_license("other")], applications[::-1])
+    uids = [item.identity.uid for item in applications]
+
+    assert {uids[age] for age in expected} == set(bindings.notes)
+    assert all(word in bindings.notes[uids[age]] for age, words in expected.items() for word in words)
+    assert all(
+        text.count("has no effect") == len({PROXY, REGISTRY} & set(text.split())) for text in bindings.notes.values()
+    )
+    assert not bindings.problems
+
+
+def test_applications_of_different_licenses_do_not_disagree() -> None:
+    """Each application has its own hosts; a License elsewhere or of another slug is none of its business."""
+    applications = [
+        an_application(metadata={"name": slug, "labels": {"kots.io/app-slug": slug}}, **spec)
+        for slug, spec in (("one", ONE), ("two", TWO))
+    ]
+    bindings = bind_applications([a_license("one"), a_license("two")], applications)
+    expected: dict[str, str] = {}
+
+    assert expected == bindings.notes
+
+
 def test_routes_and_applications_are_oldest_first() -> None:
     """Age decides, and the UID where two are equally old, so that every replica agrees."""
     ages = [("c", "2026-01-02T00:00:00Z"), ("b", "2026-01-01T00:00:00Z"), ("a", "2026-01-01T00:00:00Z")]

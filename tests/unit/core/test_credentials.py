@@ -7,9 +7,17 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from builders import ids
-from replicated_proxy.core.credentials import RegistryCredentials, encode_docker_config, hash_content
+from builders import CUSTOM_HOSTS, a_route, ids
+from replicated_proxy.core.credentials import (
+    RegistryCredentials,
+    encode_docker_config,
+    hash_content,
+    recover_credentials,
+    recover_license_id,
+)
 from replicated_proxy.core.licenses import LicenseID
 
 PROXY, REGISTRY = "proxy.replicated.com", "registry.replicated.com"
@@ -127,3 +135,77 @@ def test_hash_is_a_label_value_that_depends_on_content_and_salt() -> None:
     hashes = {hash_content(content, salt) for content in (b"a", b"b", b"a") for salt in ("x", "y")}
 
     assert (4, {40}) == (len(hashes), set(map(len, hashes)))
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1), st.booleans())
+def test_license_id_that_was_written_is_read_back(license_id: str, alone: bool) -> None:
+    """Whatever characters an ID has, it comes back from whole hosts and from paths."""
+    mine = RegistryCredentials.of(LicenseID(license_id), a_route(hosts=CUSTOM_HOSTS))
+    content = encode_docker_config([mine] if alone else [credentials(slug="other"), mine])
+
+    assert mine == recover_credentials(content, a_route(hosts=CUSTOM_HOSTS), alone=alone)
+
+
+def test_another_license_s_entry_is_not_taken() -> None:
+    """Where several share a copy, whole hosts say nothing about one of them; nor do paths where one is alone."""
+    shared = encode_docker_config([credentials("old", "old"), credentials("new", "new")])
+    own = encode_docker_config([credentials()])
+    expected = (None, None)
+
+    assert expected == (
+        recover_credentials(shared, a_route("my-app"), alone=False),
+        recover_credentials(own, a_route("my-app"), alone=False),
+    )
+
+
+def entry(user_and_password: bytes) -> bytes:
+    """Return a `.dockerconfigjson` with one entry for the host `h`."""
+    auth_text = base64.b64encode(user_and_password).decode()
+    return json.dumps({"auths": {"h": {"auth": auth_text}}}).encode()
+
+
+GARBAGE: list[tuple[str, bytes]] = [
+    ("nothing", b""),
+    ("no JSON", b"{"),
+    ("no UTF-8", b"\xff\xfe\xfa"),
+    ("null", b"null"),
+    ("list", b"[]"),
+    ("number of very many digits", b"1" * 5_000),
+    ("very deep", b"[" * 100_000),
+    ("auths is no object", b'{"auths":[]}'),
+    ("no such host", b'{"auths":{"other":{"auth":"TElDRU5TRV9JRDphYmM="}}}'),
+    ("entry is no object", b'{"auths":{"h":"TElDRU5TRV9JRDphYmM="}}'),
+    ("auth is no text", b'{"auths":{"h":{"auth":5}}}'),
+    ("auth is no base64", b'{"auths":{"h":{"auth":"!"}}}'),
+    ("auth is no ASCII", b'{"auths":{"h":{"auth":"\xc3\xa9"}}}'),
+    ("auth is half a surrogate", b'{"auths":{"h":{"auth":"\\ud800"}}}'),
+    ("password is no UTF-8", entry(b"LICENSE_ID:\xff")),
+    ("another user", entry(b"user:abc")),
+    ("no password", entry(b"LICENSE_ID:")),
+    ("no colon", entry(b"LICENSE_ID")),
+    ("user and password instead of auth", b'{"auths":{"h":{"username":"LICENSE_ID","password":"abc"}}}'),
+]
+
+
+@pytest.mark.parametrize("content", [row[1] for row in GARBAGE], ids=ids(GARBAGE))
+def test_garbage_gives_no_license_id(content: bytes) -> None:
+    """A copy that anybody may have edited is read without harm."""
+    assert recover_license_id(content, "h") is None
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_read_without_harm(content: bytes) -> None:
+    """Neither as the whole nor as a password do bytes raise anything."""
+    expected = LicenseID(content.decode()) if content and _is_text(content) else None
+
+    assert recover_license_id(content, "h") is None
+    assert expected == recover_license_id(entry(b"LICENSE_ID:" + content), "h")
+
+
+def _is_text(content: bytes) -> bool:
+    """Tell whether bytes are UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

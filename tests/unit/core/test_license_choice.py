@@ -13,6 +13,7 @@ from replicated_proxy.core.rewriting import Mode, RewriteContext, RewritePolicy,
 from replicated_proxy.core.routes import RoutingTable
 
 EVERYWHERE: dict[str, Any] = {"every_namespace": True}
+OFF, ON = RewritePolicy(mode=Mode.OFF), RewritePolicy()
 
 
 def chosen(pod: Pod, table: RoutingTable, policy: RewritePolicy | None = None) -> str:
@@ -60,6 +61,31 @@ def test_nearest_license_decides_unless_the_pod_names_one(
     assert expected == chosen(a_pod("nginx", **pod), table)
 
 
+CLAIMS: list[tuple[str, dict[str, Any], str, bool]] = [
+    ("nothing", {}, "", False),
+    ("namespace", {}, "one", True),
+    ("namespace of another", {}, "two", False),
+    ("Pod label", {"labels": {LABEL: "one"}}, "", True),
+    ("Pod annotation", {"annotations": {LABEL: "one"}}, "", True),
+    ("Pod app-slug label", {"labels": {SLUG_LABEL: "one"}}, "", True),
+    ("Pod app-slug annotation", {"annotations": {SLUG_LABEL: "one"}}, "", True),
+    ("Pod beats namespace of another", {"labels": {LABEL: "one"}}, "two", True),
+    ("Pod app-slug beats namespace of another", {"labels": {SLUG_LABEL: "one"}}, "two", True),
+    ("Pod of another beats namespace", {"annotations": {SLUG_LABEL: "two"}}, "one", False),
+    ("empty mark of the Pod is none", {"labels": {LABEL: ""}}, "one", True),
+]
+
+
+@pytest.mark.parametrize(("pod", "claim", "expected"), [row[1:] for row in CLAIMS], ids=ids(CLAIMS))
+def test_pod_s_own_mark_decides_the_claim(pod: dict[str, Any], claim: str, expected: bool) -> None:
+    """The namespace's mark counts only where the Pod has none of its own."""
+    claims = {"ns": claim} if claim else {}
+    context = select_route(a_pod("nginx", **pod), "ns", a_table(a_route("one", "a", **EVERYWHERE), claims=claims), ON)
+
+    assert isinstance(context, RewriteContext)
+    assert expected == context.claimed
+
+
 OPT_OUTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("label", {"labels": {"proxy.kots.io/rewrite": "disabled"}}, {}),
     ("annotation", {"annotations": {"proxy.kots.io/rewrite": "disabled"}}, {}),
@@ -100,7 +126,6 @@ def gone(slug: str, namespace: str) -> Any:
 
 # Each row makes its own reason and every later one of the specification's list apply.
 CONFLICT: dict[str, Any] = {"conflicts": frozenset({"ns"})}
-OFF, ON = RewritePolicy(mode=Mode.OFF), RewritePolicy()
 OUT: dict[str, Any] = {"labels": {"proxy.kots.io/rewrite": "disabled"}}
 ORDER: list[tuple[Reason, RewritePolicy, dict[str, Any], RoutingTable]] = [
     (Reason.MODE_OFF, OFF, OUT, a_table(gone("one", "elsewhere"), **CONFLICT)),

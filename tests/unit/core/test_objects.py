@@ -11,6 +11,7 @@ from builders import ids
 from replicated_proxy.core.objects import (
     ObjectIdentity,
     format_timestamp,
+    is_object_name,
     list_at,
     mapping_at,
     parse_timestamp,
@@ -124,3 +125,28 @@ def test_identity_of_a_cluster_scoped_object_is_its_name() -> None:
     identity = read_identity({"metadata": {"name": "x", "generation": "3"}})
 
     assert (ObjectIdentity("", "x", "", "", 0), "x") == (identity, identity.key)
+
+
+NAMES: list[tuple[str, bool]] = [
+    ("a", True),
+    ("0", True),
+    ("a.b-c.d", True),
+    ("a" * 253, True),
+    ("", False),
+    ("a" * 254, False),
+    ("A", False),
+    ("a_b", False),
+    ("a.", False),
+    (".a", False),
+    ("a..b", False),
+    ("a.-b", False),
+    ("a-.b", False),
+    ("a\n", False),
+    ("é", False),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), NAMES, ids=ids(NAMES))
+def test_object_names_are_dns_subdomains(text: str, expected: bool) -> None:
+    """Parts of lower-case letters, digits and inner dashes, separated by dots, 253 characters in all."""
+    assert expected == is_object_name(text)

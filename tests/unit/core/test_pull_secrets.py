@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from replicated_proxy.core.coverage import CoverageSettings, Namespace, Sources,
 from replicated_proxy.core.licenses import License
 from replicated_proxy.core.pull_secrets import (
     Action,
+    DesiredSecret,
     Ownership,
     SecretContents,
     SecretPlan,
@@ -28,34 +28,37 @@ from replicated_proxy.core.routes import RoutingTable
 
 OWNERSHIP = Ownership("operators/release", "replicated-proxy-registry")
 ELSEWHERE = Ownership("operators/another-release", "replicated-proxy-registry")
-WANTED, OLD = b'{"auths":{}}', b'{"auths":{"old":{}}}'
+WANTED, OLD = DesiredSecret(b'{"auths":{}}', ("uid-1",)), DesiredSecret(b'{"auths":{"old":{}}}', ("uid-1",))
+OF_OTHERS = DesiredSecret(WANTED.content, ("uid-1", "uid-2"))
 Json = dict[str, Any]
 
 
-def a_secret(content: bytes = WANTED, ownership: Ownership | None = OWNERSHIP, **differs: Any) -> Json:
+def a_secret(written: DesiredSecret = WANTED, ownership: Ownership | None = OWNERSHIP, **differs: Any) -> Json:
     """Return our Secret as the API server would show it; without ownership somebody else's of the same name."""
-    body = render_secret("ns", content, ownership or OWNERSHIP)
+    body = render_secret("ns", written, ownership or OWNERSHIP)
     if ownership is None:
         del body["metadata"]["labels"], body["metadata"]["annotations"]
     body["metadata"] |= {"uid": "u", "resourceVersion": "7"} | differs.pop("metadata", {})
     return body | differs
 
 
-def plan(body: Json | None, desired: bytes | None = WANTED) -> SecretPlan:
+def plan(body: Json | None, desired: DesiredSecret | None = WANTED) -> SecretPlan:
     """Plan for a namespace in which this Secret stands."""
     return plan_secret("ns", desired, read_secret(body, OWNERSHIP) if body else None)
 
 
 ADOPT: Json = {"annotations": {"proxy.kots.io/adopt": "true"}}
 EXTRA: Json = {"data": {**a_secret()["data"], "other": "eA=="}}
-PLANS: list[tuple[str, Json | None, bytes | None, Action]] = [
+PLANS: list[tuple[str, Json | None, DesiredSecret | None, Action]] = [
     ("missing and wanted", None, WANTED, Action.CREATE),
     ("missing and not wanted", None, None, Action.NOTHING),
     ("as wanted", a_secret(), WANTED, Action.NOTHING),
     ("other content", a_secret(OLD), WANTED, Action.UPDATE),
+    ("made from other Licenses", a_secret(OF_OTHERS), WANTED, Action.UPDATE),
     ("content removed", a_secret(data={}), WANTED, Action.UPDATE),
     ("no data", a_secret(data=None), WANTED, Action.UPDATE),
     ("content that is no base64", a_secret(data={".dockerconfigjson": "!"}), WANTED, Action.UPDATE),
+    ("content that is no ASCII", a_secret(data={".dockerconfigjson": "é"}), WANTED, Action.UPDATE),
     ("content behind the hash", a_secret(data=a_secret(OLD)["data"]), WANTED, Action.UPDATE),
     ("another key beside it", a_secret(**EXTRA), WANTED, Action.UPDATE),
     ("other type", a_secret(type="Opaque"), WANTED, Action.REPLACE),
@@ -80,7 +83,9 @@ PLANS: list[tuple[str, Json | None, bytes | None, Action]] = [
 
 
 @pytest.mark.parametrize(("body", "desired", "action"), [row[1:] for row in PLANS], ids=ids(PLANS))
-def test_desired_is_compared_with_what_is_there(body: Json | None, desired: bytes | None, action: Action) -> None:
+def test_desired_is_compared_with_what_is_there(
+    body: Json | None, desired: DesiredSecret | None, action: Action
+) -> None:
     """Ours is made, mended in place, replaced or deleted; a foreign Secret is never touched."""
     assert action == plan(body, desired).action
 
@@ -129,15 +134,16 @@ def merge(target: Any, patch: Any) -> Any:
 
 def carry_out(step: SecretPlan, body: Json | None) -> Json | None:
     """Do to the Secret what the plan says."""
-    if step.action in {Action.CREATE, Action.REPLACE}:
-        return render_secret(step.namespace, step.content, OWNERSHIP)
-    if step.action is Action.UPDATE:
-        merged: Json = merge(copy.deepcopy(body), render_update(step, OWNERSHIP))
+    if step.desired and step.action in {Action.CREATE, Action.REPLACE}:
+        return render_secret(step.namespace, step.desired, OWNERSHIP)
+    if step.desired and step.observed and step.action is Action.UPDATE:
+        patch = render_update(step.namespace, step.desired, step.observed, OWNERSHIP)
+        merged: Json = merge(copy.deepcopy(body), patch)
         return merged
     return None if step.action is Action.DELETE else body
 
 
-ours = st.builds(a_secret, st.sampled_from([WANTED, OLD]), st.sampled_from([OWNERSHIP, ELSEWHERE, None]))
+ours = st.builds(a_secret, st.sampled_from([WANTED, OLD, OF_OTHERS]), st.sampled_from([OWNERSHIP, ELSEWHERE, None]))
 edits = st.fixed_dictionaries(
     {},
     optional={
@@ -159,7 +165,7 @@ secrets = st.none() | st.builds(
 
 
 @given(secrets, st.sampled_from([WANTED, OLD, None]))
-def test_plan_converges_in_one_step(body: Json | None, desired: bytes | None) -> None:
+def test_plan_converges_in_one_step(body: Json | None, desired: DesiredSecret | None) -> None:
     """After carrying out a plan there is nothing left to do; a conflict stays one, and nothing else does."""
     step = plan(body, desired)
     after = carry_out(step, body)
@@ -169,7 +175,7 @@ def test_plan_converges_in_one_step(body: Json | None, desired: bytes | None) ->
 
 
 @given(secrets, st.sampled_from([WANTED, OLD, None]))
-def test_foreign_secret_is_never_touched(body: Json | None, desired: bytes | None) -> None:
+def test_foreign_secret_is_never_touched(body: Json | None, desired: DesiredSecret | None) -> None:
     """Without our marks, and without the owner's offer, a Secret of our name is left exactly as it is."""
     observed = read_secret(body, OWNERSHIP) if body else None
     if observed is None or observed.ours or observed.adoptable:
@@ -179,8 +185,8 @@ def test_foreign_secret_is_never_touched(body: Json | None, desired: bytes | Non
 
 
 def test_rendered_secret() -> None:
-    """The object has our marks and the content, and no owner references or finalizers."""
-    body = render_secret("ns", WANTED, OWNERSHIP)
+    """The object has our marks, its Licenses and the content, and no owner references or finalizers."""
+    body = render_secret("ns", OF_OTHERS, OWNERSHIP)
 
     assert {"name", "namespace", "labels", "annotations"} == set(body["metadata"])
     assert (
@@ -188,13 +194,15 @@ def test_rendered_secret() -> None:
         body["metadata"]["name"],
         body["type"],
         base64.b64decode(body["data"][".dockerconfigjson"]),
-    ) == ("ns", "replicated-proxy-registry", "kubernetes.io/dockerconfigjson", WANTED)
+    ) == ("ns", "replicated-proxy-registry", "kubernetes.io/dockerconfigjson", WANTED.content)
     assert all(len(value) <= 63 for value in body["metadata"]["labels"].values())
+    assert body["metadata"]["annotations"]["proxy.kots.io/licenses"] == "uid-1,uid-2"
+    assert read_secret(body, OWNERSHIP).licenses == OF_OTHERS.licenses
 
 
 def test_update_carries_its_precondition_and_takes_foreign_keys_out() -> None:
     """The patch holds the resourceVersion that was seen, and null for each data key that we did not write."""
-    patch = render_update(plan(a_secret(OLD, **EXTRA)), OWNERSHIP)
+    patch = render_update("ns", WANTED, read_secret(a_secret(OLD, **EXTRA), OWNERSHIP), OWNERSHIP)
     expected = ("7", None)
 
     assert expected == (patch["metadata"]["resourceVersion"], patch["data"]["other"])
@@ -219,6 +227,12 @@ def contents(*licenses: License, wildcard: bool = False, namespaces: tuple[Names
     return SecretContents(planned, {lic.identity.uid: lic for lic in licenses})
 
 
+def content_of(found: SecretContents, namespace: str) -> bytes | None:
+    """Return the bytes for a namespace where nothing stands yet."""
+    desired = found.desired(namespace, None)
+    return desired.content if desired else None
+
+
 def test_namespace_of_one_license_gets_its_credential() -> None:
     """One License gives the two default hosts, in every namespace that it covers and in no other."""
     found = contents(a_license(licenseID="abc"))
@@ -227,12 +241,12 @@ def test_namespace_of_one_license_gets_its_credential() -> None:
         b'"registry.replicated.com":{"auth":"TElDRU5TRV9JRDphYmM="}}}'
     )
 
-    assert (kots, kots, None) == (found.desired("app"), found.desired("shared"), found.desired("other"))
+    assert (kots, kots, None) == tuple(content_of(found, name) for name in ("app", "shared", "other"))
 
 
 def test_custom_domains_stand_beside_the_default_hosts() -> None:
     """The effective and the default hosts are all in the Secret."""
-    content = contents(a_license(replicatedProxyDomain="proxy.acme.com")).desired("app") or b""
+    content = content_of(contents(a_license(replicatedProxyDomain="proxy.acme.com")), "app") or b""
     expected = [True, True, True]
 
     assert expected == [
@@ -243,40 +257,28 @@ def test_custom_domains_stand_beside_the_default_hosts() -> None:
 def test_namespace_of_several_licenses_gets_all_of_them() -> None:
     """Two applications that list one namespace share its Secret, whatever their order."""
     one, two = a_license("one"), a_license("two")
-    content = contents(one, two).desired("shared")
+    desired = contents(one, two).desired("shared", None)
 
-    assert content == contents(two, one).desired("shared")
-    assert content is not None
-    assert [key in content for key in (b"/proxy/one/", b"/proxy/two/")] == [True, True]
+    assert desired == contents(two, one).desired("shared", None)
+    assert desired is not None
+    assert desired.licenses == (one.identity.uid, two.identity.uid)
+    assert [key in desired.content for key in (b"/proxy/one/", b"/proxy/two/")] == [True, True]
 
 
 def test_excluded_namespace_gets_nothing() -> None:
     """Under the wildcard neither a system namespace nor one that opted out gets a Secret."""
     opted_out = Namespace("out", labels={"proxy.kots.io/sync": "disabled"})
     found = contents(a_license(), wildcard=True, namespaces=(opted_out,))
-    expected = (None, None, True)
+    expected = (False, False, True)
 
-    assert expected == (found.desired("kube-system"), found.desired("out"), bool(found.desired("new")))
-
-
-def test_frozen_license_holds_its_namespaces() -> None:
-    """What a paused License covers is neither written nor deleted."""
-    lic = a_license()
-    published = contents(lic).plan.table
-    paused = replace(lic, paused=True)
-    settings = CoverageSettings("secret", frozenset())
-    planned = plan_table(Sources((paused,), ()), [], settings, published)
-    found = SecretContents(planned, {paused.identity.uid: paused})
-    expected = (True, True, False)
-
-    assert expected == (found.is_held("app"), found.is_held("shared"), found.is_held("other"))
+    assert expected == tuple(bool(found.desired(name, None)) for name in ("kube-system", "out", "new"))
 
 
 def test_license_that_is_no_longer_known_gives_no_bytes() -> None:
     """A route that was taken over without its License has no credential to write."""
     found = contents(a_license())
 
-    assert SecretContents(found.plan, {}).desired("app") is None
+    assert SecretContents(found.plan, {}).desired("app", None) is None
 
 
 ALIKE: list[tuple[str, SecretContents, bool]] = [

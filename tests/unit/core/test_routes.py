@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from builders import a_route, a_table, ids
-from replicated_proxy.core.routes import NamespaceRules, Reach, RoutingTable
+from replicated_proxy.core.routes import NamespaceRules, Reach, Route, RoutingTable
 
 Found = list[tuple[str, Reach]]
 
@@ -88,6 +88,43 @@ SHADOWS: list[tuple[str, RoutingTable, Found]] = [
 @pytest.mark.parametrize(("table", "expected"), [row[1:] for row in SHADOWS], ids=ids(SHADOWS))
 def test_one_license_of_each_slug_covers_a_namespace(table: RoutingTable, expected: Found) -> None:
     """Of two Licenses of one application the nearer one stays, else the older one; the result is oldest first."""
+    assert expected == covering(table, "ns")
+
+
+def gone(namespace: str, **differs: Any) -> Route:
+    """Return the route of an expired License under `Revoke`."""
+    return a_route(namespace=namespace, expired=True, **differs)
+
+
+EXPIRED: list[tuple[str, RoutingTable, Found]] = [
+    (
+        "two own, the older expired",
+        a_table(gone("ns", license="ns/old"), a_route(namespace="ns", license="ns/renewed")),
+        [("ns/renewed", Reach.OWN)],
+    ),
+    (
+        "two own, the younger expired",
+        a_table(a_route(namespace="ns", license="ns/old"), gone("ns", license="ns/trial")),
+        [("ns/old", Reach.OWN)],
+    ),
+    (
+        "own expired, another listed",
+        a_table(gone("ns"), a_route(), listed={"ns": (1,)}),
+        [("app/my-app", Reach.EXPLICIT)],
+    ),
+    (
+        "own expired, older wildcard",
+        a_table(a_route(every_namespace=True), gone("ns")),
+        [("app/my-app", Reach.WILDCARD)],
+    ),
+    ("own expired, another elsewhere", a_table(gone("ns"), a_route()), [("ns/my-app", Reach.OWN)]),
+    ("both expired", a_table(gone("old", every_namespace=True), gone("ns")), [("ns/my-app", Reach.OWN)]),
+]
+
+
+@pytest.mark.parametrize(("table", "expected"), [row[1:] for row in EXPIRED], ids=ids(EXPIRED))
+def test_usable_license_shadows_an_expired_one_of_its_slug(table: RoutingTable, expected: Found) -> None:
+    """A renewed License takes over however it covers the namespace; among expired ones the usual order holds."""
     assert expected == covering(table, "ns")
 
 

@@ -154,23 +154,26 @@ def test_status_never_shows_the_license_id() -> None:
     assert "s3cr3t" not in f"{license_conditions(report)} {license_fields(report)} {report!r}"
 
 
-APPLICATIONS: list[tuple[str, tuple[str, ...], str, tuple[str, str, str]]] = [
-    ("bound", ("a",), "", ("Ready", "True", "Bound")),
-    ("not bound", ("a",), "no License in this namespace", ("Ready", "False", "NotBound")),
-    ("skipped entries", ("a", "team-*"), "", ("Ready", "False", "EntriesSkipped")),
-    ("not bound before skipped entries", ("team-*",), "no License", ("Ready", "False", "NotBound")),
+NOTE = "proxyRegistryDomain 'b.acme.com' has no effect"
+APPLICATIONS: list[tuple[str, tuple[str, ...], tuple[str, str], tuple[str, str, str]]] = [
+    ("bound", ("a",), ("", ""), ("Ready", "True", "Bound")),
+    ("not bound", ("a",), ("no License in this namespace", ""), ("Ready", "False", "NotBound")),
+    ("skipped entries", ("a", "team-*"), ("", ""), ("Ready", "False", "EntriesSkipped")),
+    ("not bound before skipped entries", ("team-*",), ("no License", ""), ("Ready", "False", "NotBound")),
+    ("overridden host", ("a",), ("", NOTE), ("Ready", "False", "HostOverridden")),
+    ("skipped entries before overridden host", ("team-*",), ("", NOTE), ("Ready", "False", "EntriesSkipped")),
 ]
 
 
-@pytest.mark.parametrize(("names", "problem", "expected"), [row[1:] for row in APPLICATIONS], ids=ids(APPLICATIONS))
+@pytest.mark.parametrize(("names", "found", "expected"), [row[1:] for row in APPLICATIONS], ids=ids(APPLICATIONS))
 def test_application_says_whether_it_has_an_effect(
-    names: tuple[str, ...], problem: str, expected: tuple[str, str, str]
+    names: tuple[str, ...], found: tuple[str, str], expected: tuple[str, str, str]
 ) -> None:
-    """Bound to a License, with every entry understood, an Application is Ready."""
-    (ready,) = application_conditions(an_application(*names), problem)
+    """Bound to a License, with every entry understood and in effect, an Application is Ready; else it says why."""
+    (ready,) = application_conditions(an_application(*names), *found)
 
     assert expected == summary(ready)
-    assert problem in ready.message
+    assert all(text in ready.message for text in found)
 
 
 def test_message_about_very_many_entries_is_cut() -> None:

@@ -1,0 +1,33 @@
+"""Everything an administrator can set, as one frozen value.
+
+The chart renders `settings.yaml` from its values; the few things that only a container knows come from the
+environment. Every problem is reported at once, each naming the key, the value and the remedy.
+"""
+
+from replicated_proxy.settings.decoding import camel_case
+from replicated_proxy.settings.loading import InvalidSettings, load_settings, parse_settings
+from replicated_proxy.settings.model import (
+    CertificateSettings,
+    ControllerSettings,
+    ProxySettings,
+    RewriteSettings,
+    SecretSettings,
+    Settings,
+    SourceSettings,
+    WebhookSettings,
+)
+
+__all__ = [
+    "CertificateSettings",
+    "ControllerSettings",
+    "InvalidSettings",
+    "ProxySettings",
+    "RewriteSettings",
+    "SecretSettings",
+    "Settings",
+    "SourceSettings",
+    "WebhookSettings",
+    "camel_case",
+    "load_settings",
+    "parse_settings",
+]

@@ -1,0 +1,159 @@
+"""What the types of settings cannot say: ranges, names, patterns, and values that do not go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from typing import Final
+
+from replicated_proxy.core.images import is_registry_host, parse_pattern
+from replicated_proxy.core.objects import is_namespace_name, is_object_name
+from replicated_proxy.settings.model import Settings, is_glob
+
+_LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_GLOB: Final = re.compile(r"[a-z0-9*?](?:[a-z0-9*?-]{0,61}[a-z0-9*?])?", re.ASCII)
+_LABEL: Final = "lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
+_NAME: Final = "lower-case letters, digits, '-' and '.', at most 253, with a letter or digit at both ends of each part"
+_LONGEST_SECONDS: Final = 31_536_000  # A year: beyond any use, and within what timers take.
+_MOST_DAYS: Final = 36_500  # A century: dates end in the year 9999.
+
+
+def check_settings(settings: Settings) -> list[str]:
+    """Return every problem, each naming key, value and remedy."""
+    checks: tuple[Callable[[Settings], Iterator[str]], ...] = (
+        _check_rewriting,
+        _check_hosts,
+        _check_counts,
+        _check_seconds,
+        _check_pairs,
+        _check_object_names,
+        _check_namespaces,
+        _check_texts,
+    )
+    return [problem for check in checks for problem in check(settings)]
+
+
+def _check_rewriting(settings: Settings) -> Iterator[str]:
+    """Check the patterns of registries and repositories."""
+    for name, entries in (("include", settings.rewrite.include), ("exclude", settings.rewrite.exclude)):
+        for entry in entries:
+            try:
+                parse_pattern(entry)
+            except ValueError as error:
+                yield f"rewrite.{name}: {error}"
+
+
+def _check_hosts(settings: Settings) -> Iterator[str]:
+    """Check the hosts by application slug."""
+    for name, hosts in (("hosts", settings.proxy.hosts), ("registryHosts", settings.proxy.registry_hosts)):
+        for slug, host in hosts.items():
+            if not is_registry_host(host):
+                yield f"proxy.{name}.{slug}: {host!r} is not a host: write it without scheme and path"
+
+
+def _check_counts(settings: Settings) -> Iterator[str]:
+    """Check ports, days and the number of workers."""
+    if settings.controller.concurrency < 1:
+        yield f"controller.concurrency: {settings.controller.concurrency} is not 1 or more"
+    ports = {
+        "controller.healthPort": settings.controller.health_port,
+        "webhook.port": settings.webhook.port,
+        "webhook.healthPort": settings.webhook.health_port,
+    }
+    lifetimes = {
+        "certificates.caDays": settings.certificates.ca_days,
+        "certificates.leafDays": settings.certificates.leaf_days,
+    }
+    yield from (f"{key}: {port} is no port: write 1 to 65535" for key, port in ports.items() if not 0 < port < 65_536)
+    for key, days in lifetimes.items():
+        if not 0 < days <= _MOST_DAYS:
+            yield f"{key}: {days} is no lifetime: write 1 to {_MOST_DAYS} days"
+
+
+def _check_seconds(settings: Settings) -> Iterator[str]:
+    """Check times; two may be nothing. `.nan` is refused too, since it compares with no number."""
+    controller, webhook = settings.controller, settings.webhook
+    waits = {
+        "controller.sweepSeconds": controller.sweep_seconds,
+        "controller.retryFirstSeconds": controller.retry_first_seconds,
+        "controller.retryLongestSeconds": controller.retry_longest_seconds,
+    }
+    pauses = {"webhook.drainSeconds": webhook.drain_seconds, "webhook.shutdownSeconds": webhook.shutdown_seconds}
+    for key, seconds in waits.items():
+        if not 0 < seconds <= _LONGEST_SECONDS:
+            yield f"{key}: {seconds} is out of range: write more than 0 and at most {_LONGEST_SECONDS} seconds"
+    for key, seconds in pauses.items():
+        if not 0 <= seconds <= _LONGEST_SECONDS:
+            yield f"{key}: {seconds} is out of range: write 0 to {_LONGEST_SECONDS} seconds"
+
+
+def _check_pairs(settings: Settings) -> Iterator[str]:
+    """Check values that must differ, or come in an order; one that is out of its range is told as that only."""
+    controller, webhook, certificates = settings.controller, settings.webhook, settings.certificates
+    if webhook.port == webhook.health_port:
+        yield f"webhook.healthPort: {webhook.health_port} is webhook.port too: choose another port"
+    if 0 < controller.retry_longest_seconds < controller.retry_first_seconds <= _LONGEST_SECONDS:
+        yield (
+            f"controller.retryLongestSeconds: {controller.retry_longest_seconds} is less than "
+            f"controller.retryFirstSeconds ({controller.retry_first_seconds}): write that or more"
+        )
+    if 0 < certificates.ca_days < certificates.leaf_days <= _MOST_DAYS:
+        yield (
+            f"certificates.leafDays: {certificates.leaf_days} is more than certificates.caDays "
+            f"({certificates.ca_days}): a certificate cannot outlive its authority"
+        )
+    taken = {settings.secret.name: "secret.name"}
+    for key, name in (("caSecret", certificates.ca_secret), ("servingSecret", certificates.serving_secret)):
+        if name in taken:
+            yield f"certificates.{key}: {name!r} is {taken[name]} too: choose another name"
+        taken[name] = f"certificates.{key}"
+
+
+def _check_object_names(settings: Settings) -> Iterator[str]:
+    """Check names that objects are to have, and names in certificates."""
+    names = [
+        ("secret.name", settings.secret.name),
+        ("certificates.caSecret", settings.certificates.ca_secret),
+        ("certificates.servingSecret", settings.certificates.serving_secret),
+        ("webhook.configurationName", settings.webhook.configuration_name),
+        ("routesConfigMap", settings.routes_config_map),
+    ]
+    yield from (f"{key}: {name!r} is no object name: write {_NAME}" for key, name in names if not is_object_name(name))
+    if not is_namespace_name(settings.webhook.service_name):  # Services are named by the stricter rule.
+        yield f"webhook.serviceName: {settings.webhook.service_name!r} is no Service name: write {_LABEL}"
+    for index, name in enumerate(settings.certificates.extra_names):
+        if not (is_object_name(name) or _is_address(name)):
+            yield f"certificates.extraNames[{index}]: {name!r} is no DNS name or IP address: write {_NAME}"
+
+
+def _check_namespaces(settings: Settings) -> Iterator[str]:
+    """Check names and patterns of namespaces."""
+    names = [("namespace", settings.namespace)]
+    names += [(f"sources.namespaces[{index}]", name) for index, name in enumerate(settings.sources.namespaces)]
+    for index, name in enumerate(settings.secret.excluded_namespaces):
+        key = f"secret.excludedNamespaces[{index}]"
+        if not is_glob(name):
+            names.append((key, name))
+        elif _GLOB.fullmatch(name) is None:
+            yield f"{key}: {name!r} matches no namespace name: write {_LABEL}, and * or ? for any"
+    yield from (
+        f"{key}: {name!r} is no namespace name: write {_LABEL}" for key, name in names if not is_namespace_name(name)
+    )
+
+
+def _check_texts(settings: Settings) -> Iterator[str]:
+    """Check the rest."""
+    if not settings.installation:
+        yield "installation: '' marks nothing as ours: write release namespace and name, or leave the key out"
+    if settings.log_level not in _LOG_LEVELS:
+        yield f"logLevel: {settings.log_level!r} is not one of {', '.join(_LOG_LEVELS)}"
+
+
+def _is_address(text: str) -> bool:
+    """Tell whether the text is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

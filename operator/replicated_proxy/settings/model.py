@@ -1,0 +1,165 @@
+"""The settings as frozen values: every key with its default and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from replicated_proxy.core.coverage import CoverageSettings
+from replicated_proxy.core.hosts import HostOverrides
+from replicated_proxy.core.images import parse_pattern
+from replicated_proxy.core.rewriting import Mode, RewritePolicy, WildcardScope
+from replicated_proxy.core.routes import SYSTEM_NAMESPACES
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Where Licenses and Applications are honoured."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose Licenses and Applications count; empty means all."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSettings:
+    """The pull secret and the namespaces that never get it."""
+
+    name: str = "replicated-proxy-registry"
+    """Name of the pull secret in every namespace."""
+    excluded_namespaces: tuple[str, ...] = ()
+    """Namespaces that no License reaches, beside the system's and the operator's own; `*` and `?` are globs."""
+    create_namespaces: bool = False
+    """Create a namespace that an Application lists and that does not exist, as KOTS does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Hosts that beat what Licenses and Applications say, by application slug."""
+
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Proxy host by application slug."""
+    registry_hosts: Mapping[str, str] = field(default_factory=dict)
+    """Replicated registry host by application slug."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteSettings:
+    """Which images are rewritten."""
+
+    mode: Mode = Mode.ALL
+    """`all`, `listed` (only what `include` names) or `off` (pull secrets only)."""
+    include: tuple[str, ...] = ()
+    """`host`, `host/path-prefix` or `*.host`."""
+    exclude: tuple[str, ...] = ()
+    """Likewise; never rewritten."""
+    wildcard_scope: WildcardScope = WildcardScope.CLAIMED
+    """`Claimed`: where only "*" covers, images that something names as the application's. `All`: every image."""
+    canonical_names: bool = False
+    """Write the upstream name in full (`docker.io/library/nginx`) instead of as written."""
+    excluded_owners: tuple[str, ...] = (
+        "AerospikeCluster.asdb.aerospike.com",
+        "CatalogSource.operators.coreos.com",
+        "Cluster.postgresql.cnpg.io",
+        "NifiCluster.nifi.konpyutaika.com",
+        "StrimziPodSet.core.strimzi.io",
+    )
+    """`Kind.group` of Pod owners that compare images and would recreate their Pods for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """How the controller works."""
+
+    concurrency: int = 8
+    """Namespaces written to at the same time."""
+    sweep_seconds: float = 600.0
+    """Time between two complete listings that find what events missed."""
+    retry_first_seconds: float = 1.0
+    """Wait after the first failure in a namespace; doubled each time."""
+    retry_longest_seconds: float = 300.0
+    """Longest wait between two tries in a failing namespace."""
+    health_port: int = 8080
+    """Plain HTTP port of /livez, /readyz and /metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """How the webhook serves."""
+
+    port: int = 10250
+    """HTTPS port. GKE lets the control plane of a private cluster reach nodes on 443 and 10250 only."""
+    health_port: int = 8080
+    """Plain HTTP port of /livez, /readyz and /metrics."""
+    bind: str = "::"
+    """Address to listen on; `::` takes IPv4 too."""
+    drain_seconds: float = 10.0
+    """After SIGTERM: go on serving, unready and with `Connection: close`, until endpoints have forgotten us."""
+    shutdown_seconds: float = 10.0
+    """Longest wait for reviews in flight after that."""
+    service_name: str = "replicated-proxy-operator-webhook"
+    """Service that the API server calls; the certificate is made for it."""
+    configuration_name: str = "replicated-proxy-operator"
+    """MutatingWebhookConfiguration that gets the CA bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSettings:
+    """The self-managed serving certificate."""
+
+    ca_days: int = 3650
+    """Lifetime of the certificate authority."""
+    leaf_days: int = 365
+    """Lifetime of the serving certificate."""
+    ca_secret: str = "replicated-proxy-ca"  # noqa: S105 - the name of a Secret.
+    """Secret of the authority; only the controller reads it."""
+    serving_secret: str = "replicated-proxy-serving"  # noqa: S105 - the name of a Secret.
+    """Secret of the serving certificate, its key and the bundle as published."""
+    extra_names: tuple[str, ...] = ()
+    """More DNS names for the serving certificate, where the API server calls the webhook by URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole of it."""
+
+    sources: SourceSettings = SourceSettings()
+    secret: SecretSettings = SecretSettings()
+    proxy: ProxySettings = ProxySettings()
+    rewrite: RewriteSettings = RewriteSettings()
+    controller: ControllerSettings = ControllerSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    certificates: CertificateSettings = CertificateSettings()
+    routes_config_map: str = "replicated-proxy-routes"
+    """ConfigMap of the routing table, in the operator's namespace."""
+    namespace: str = "replicated-proxy-operator"
+    """The operator's own namespace (environment: POD_NAMESPACE)."""
+    installation: str = "replicated-proxy-operator/replicated-proxy-operator"
+    """Installation ID that marks what we own; release namespace and name, so that a reinstallation knows its copies."""
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR (environment: LOG_LEVEL)."""
+
+    def coverage(self) -> CoverageSettings:
+        """Return the part that decides coverage."""
+        names = frozenset(name for name in self.secret.excluded_namespaces if not is_glob(name))
+        return CoverageSettings(
+            secret_name=self.secret.name,
+            excluded=SYSTEM_NAMESPACES | names | {self.namespace},
+            excluded_globs=tuple(filter(is_glob, self.secret.excluded_namespaces)),
+            hosts=HostOverrides(self.proxy.hosts, self.proxy.registry_hosts),
+        )
+
+    def policy(self) -> RewritePolicy:
+        """Return the part that decides images."""
+        return RewritePolicy(
+            mode=self.rewrite.mode,
+            include=tuple(map(parse_pattern, self.rewrite.include)),
+            exclude=tuple(map(parse_pattern, self.rewrite.exclude)),
+            wildcard_scope=self.rewrite.wildcard_scope,
+            canonical_names=self.rewrite.canonical_names,
+            excluded_owners=frozenset(self.rewrite.excluded_owners),
+        )
+
+
+def is_glob(name: str) -> bool:
+    """Tell a pattern from a name."""
+    return "*" in name or "?" in name
