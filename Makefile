@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PYTHONPATH := hack
 export PYTHONSAFEPATH := 1
 
-.PHONY: help check format lint types contracts chart-lint test test-unit test-apiserver test-node demo bench lock clean
+.PHONY: help docs check format lint types contracts chart-lint test test-unit test-apiserver test-node demo bench lock clean
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ demo: .venv/installed ## Tell the whole story on a real cluster (KEEP=1 leaves i
 
 bench: .venv/installed ## Measure the webhook side by side with a bare handler
 	$(BIN)/python -m bench
+
+docs: .venv/installed ## Write the generated pages of docs/
+	$(BIN)/python -m pages
 
 lock: .venv/installed ## Write the hashed requirement files anew
 	hack/lock
