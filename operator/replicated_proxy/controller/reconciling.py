@@ -17,7 +17,8 @@ from replicated_proxy.controller.workqueue import WorkQueue
 from replicated_proxy.controller.world import World
 from replicated_proxy.controller.writing import SecretWriter, Stale
 from replicated_proxy.core.coverage import CoverageSettings, TablePlan, plan_table, with_conflicts
-from replicated_proxy.core.pull_secrets import SecretContents, plan_secret
+from replicated_proxy.core.pull_secrets import plan_secret
+from replicated_proxy.core.secret_contents import SecretContents
 from replicated_proxy.core.statuses import SyncResult, SyncState, conflict
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Conflict

@@ -17,7 +17,6 @@ from replicated_proxy.core.pull_secrets import (
     Action,
     DesiredSecret,
     Ownership,
-    SecretContents,
     SecretPlan,
     plan_secret,
     read_secret,
@@ -25,6 +24,7 @@ from replicated_proxy.core.pull_secrets import (
     render_update,
 )
 from replicated_proxy.core.routes import RoutingTable
+from replicated_proxy.core.secret_contents import SecretContents
 
 OWNERSHIP = Ownership("operators/release", "replicated-proxy-registry")
 ELSEWHERE = Ownership("operators/another-release", "replicated-proxy-registry")

@@ -18,12 +18,12 @@ from replicated_proxy.core.pull_secrets import (
     DesiredSecret,
     ObservedSecret,
     Ownership,
-    SecretContents,
     plan_secret,
     read_secret,
     render_secret,
 )
 from replicated_proxy.core.routes import RoutingTable
+from replicated_proxy.core.secret_contents import SecretContents
 
 OWNERSHIP = Ownership("operators/release", "pull")
 SETTINGS = CoverageSettings("pull", frozenset({"kube-system"}))
