@@ -35,6 +35,11 @@ def a_license(slug: str = "my-app", *, metadata: Mapping[str, Any] | None = None
     return parse_license(a_license_body(slug, metadata=metadata, **spec))
 
 
+def versioned(body: Json, version: int, **metadata: Any) -> Json:
+    """Return an object in the state of a resourceVersion; `metadata` differs."""
+    return body | {"metadata": body["metadata"] | {"resourceVersion": str(version)} | metadata}
+
+
 def an_application_body(*namespaces: str, metadata: Mapping[str, Any] | None = None, **spec: Any) -> Json:
     """Return an Application object that lists these namespaces."""
     return {

@@ -63,7 +63,9 @@ def webhook(settings_file: Path | None, kubeconfig: Path | None) -> None:
 def run(settings_file: Path | None, kubeconfig: Path | None) -> None:
     """Run both roles in one process, for development.
 
-    Give the two health ports different numbers in the settings.
+    Where the settings give both the same health port (the default), the webhook's is the next one: 8080 and 8081. Both
+    are in the log. The API server has to reach the HTTPS port of this machine, so give its name in
+    certificates.extraNames.
     """
     composition.run_both(_installation(settings_file, kubeconfig))
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import uvloop
 
 from replicated_proxy.controller.role import ControllerRole
 from replicated_proxy.kube.client import KubeClient
+from replicated_proxy.kube.errors import NoCluster
 from replicated_proxy.settings import Settings
 from replicated_proxy.telemetry.health import HealthChecks, HealthServer
 from replicated_proxy.telemetry.logs import configure_logs
@@ -23,6 +25,11 @@ from replicated_proxy.telemetry.metrics import Metrics
 from replicated_proxy.webhook.role import WebhookRole
 
 _log = logging.getLogger(__name__)
+_FAILED: Final = 1
+_HIGHEST_PORT: Final = 65535
+# The API server takes objects nested 10,000 deep (Go's encoding/json). One of those must not keep a listing from being
+# read, and with Python's own limit of 1,000 it would.
+_DEEPEST_OBJECT: Final = 12_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +61,47 @@ def run_webhook(installation: Installation) -> None:
 
 
 def run_both(installation: Installation) -> None:
-    """Run both roles in one process, for development."""
-    _run(_both, installation)
+    """Run both roles in one process, for development; see `with_two_health_ports`."""
+    _run(_both, replace(installation, settings=with_two_health_ports(installation.settings)))
 
 
-Role = Callable[[Installation, asyncio.Event], Coroutine[Any, Any, None]]
+def with_two_health_ports(settings: Settings) -> Settings:
+    """Give the webhook's health server the next free number when both roles have the same: one process has both."""
+    webhook = settings.webhook
+    taken = {settings.controller.health_port, webhook.port}
+    port = webhook.health_port
+    while port and port in taken:
+        port = port + 1 if port < _HIGHEST_PORT else 1024
+    return replace(settings, webhook=replace(webhook, health_port=port))
+
+
+Role = Callable[[Settings, KubeClient, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def _run(role: Role, installation: Installation) -> None:
-    """Run a role on uvloop, with signals turned into an event."""
+    """Run a role on uvloop, with signals turned into an event; ends the process with status 1 when it fails.
+
+    Whatever it fails with goes through the log: a traceback on the side would bypass the redaction.
+    """
     configure_logs(installation.settings.log_level)
 
     async def main() -> None:
-        """Run until told to stop."""
-        with _stop_on_signals() as stop:
-            await role(installation, stop)
+        """Connect, and run until told to stop."""
+        client = await KubeClient.connect(installation.kubeconfig)
+        try:
+            with _stop_on_signals() as stop:
+                await role(installation.settings, client, stop)
+        finally:
+            await client.close()
 
-    uvloop.run(main())
+    try:
+        uvloop.run(main())
+    except NoCluster as error:
+        _log.critical("%s", error)
+        sys.exit(_FAILED)
+    except Exception as error:  # noqa: BLE001 - the outermost place there is.
+        _log.critical("ended by an error: %s", type(error).__name__, exc_info=True)
+        sys.exit(_FAILED)
 
 
 @contextmanager
@@ -83,10 +114,10 @@ def _stop_on_signals() -> Iterator[asyncio.Event]:
     yield stop
 
 
-async def _controller(installation: Installation, stop: asyncio.Event) -> None:
+async def _controller(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
     """Run the controller with its health server."""
-    settings, metrics = installation.settings, Metrics()
-    client = await KubeClient.connect(installation.kubeconfig)
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEPEST_OBJECT))
+    metrics = Metrics()
     role = ControllerRole(settings, client, metrics, utc_now)
     health = HealthServer(settings.controller.health_port, HealthChecks(ready=role.problems), metrics.registry)
     await health.start()
@@ -94,24 +125,21 @@ async def _controller(installation: Installation, stop: asyncio.Event) -> None:
         await _until(stop, role.run())
     finally:
         await health.stop()
-        await client.close()
 
 
-async def _webhook(installation: Installation, stop: asyncio.Event) -> None:
+async def _webhook(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
     """Run the webhook; it brings its health server and drains by itself."""
-    client = await KubeClient.connect(installation.kubeconfig)
-    try:
-        await WebhookRole(installation.settings, client, Metrics(), utc_now).run(stop)
-    finally:
-        await client.close()
+    await WebhookRole(settings, client, Metrics(), utc_now).run(stop)
 
 
-async def _both(installation: Installation, stop: asyncio.Event) -> None:
+async def _both(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
     """Run both roles; the first that ends ends the other."""
+    ports = {"controller": settings.controller.health_port, "webhook": settings.webhook.health_port}
+    _log.info("health ports", extra=ports)
     async with asyncio.TaskGroup() as group:
         roles: Sequence[Role] = (_controller, _webhook)
         for role in roles:
-            group.create_task(role(installation, stop))
+            group.create_task(role(settings, client, stop))
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

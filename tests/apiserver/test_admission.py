@@ -15,6 +15,7 @@ import pytest
 from operating import SECRET, Cluster, Json, a_license, an_application
 from rig.binaries import provide
 from rig.controlplane import ControlPlane
+from rig.errors import RigError
 from rig.roles import RoleProcess
 from rig.waiting import wait_until
 
@@ -238,6 +239,30 @@ def test_pull_secrets_of_the_service_account_stay(cluster: Cluster, pods: Callab
     secrets = [{"name": "of-account"}]
     cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account, "imagePullSecrets": secrets})
     assert secrets_of(pods(a_pod(serviceAccountName="with-secrets"))) == ["of-account", SECRET]
+
+
+def test_service_account_that_enforces_its_secrets_has_to_list_ours(
+    cluster: Cluster, pods: Callable[[Json], Json]
+) -> None:
+    """Such a ServiceAccount makes the API server refuse the Pod, until it lists the pull secret as documented."""
+    metadata = {"name": "strict", "namespace": NAMESPACE}
+    enforcing = {"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}
+    account: Json = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata | enforcing}
+    cluster.apply(account)
+    with pytest.raises(RigError) as refusal:
+        pods(a_pod(serviceAccountName="strict"))
+
+    assert f'imagePullSecrets[0].name="{SECRET}" is not allowed' in str(refusal.value)
+
+    cluster.apply(account | {"imagePullSecrets": [{"name": SECRET}]})
+
+    def created() -> Json | None:
+        try:
+            return pods(a_pod(serviceAccountName="strict"))
+        except RigError:
+            return None  # The API server learns of the ServiceAccount by and by.
+
+    assert image_of(wait_until(created, what="the Pod to be accepted", seconds=20)).startswith(PROXY)
 
 
 def test_nothing_else_of_a_pod_changes(pods: Callable[[Json], Json]) -> None:

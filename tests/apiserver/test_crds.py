@@ -159,10 +159,18 @@ def _read(plane: ControlPlane, namespace: str, resource: str) -> Json:
     return document
 
 
-def _refusal(plane: ControlPlane, namespace: str, document: Json) -> str:
+def _create(plane: ControlPlane, namespace: str, document: Json) -> str:
+    """Run `kubectl create` and keep nothing; it takes more than fits into the annotation of `kubectl apply`."""
+    text = json.dumps(document)
+    return plane.kubectl("create", "--namespace", namespace, "--dry-run=server", "--filename", "-", input=text)
+
+
+def _refusal(
+    plane: ControlPlane, namespace: str, document: Json, request: Callable[[ControlPlane, str, Json], str] = _apply
+) -> str:
     """Return what kubectl says when it must refuse an object."""
     with pytest.raises(RigError) as refused:
-        _apply(plane, namespace, document)
+        request(plane, namespace, document)
     return str(refused.value)
 
 
@@ -257,6 +265,25 @@ def test_domains_are_what_the_operator_takes_for_hosts(plane: ControlPlane, name
         assert "created" in _apply(plane, namespace, document, "--dry-run=server")
     else:
         assert _HOST in _refusal(plane, namespace, document)
+
+
+_LIMITS = [("additionalNamespaces", 10_000, 256), ("additionalImages", 1_000, 512), ("excludedImages", 1_000, 512)]
+
+
+@pytest.mark.parametrize(("field", "items", "length"), _LIMITS)
+def test_lists_of_an_application_end_somewhere(
+    plane: ControlPlane, namespace: str, field: str, items: int, length: int
+) -> None:
+    """One Application cannot fill the table that all share; `kubectl` names the field and the limit."""
+    document = _parse(_APPLICATION)
+    full = [*(f"{number:0{length}}" for number in range(50)), *map(str, range(items - 50))]
+
+    document["spec"][field] = full
+    assert "created" in _create(plane, namespace, document)
+    document["spec"][field] = [*full, "one more"]
+    assert all(word in _refusal(plane, namespace, document, _create) for word in (f"spec.{field}", f"at most {items}"))
+    document["spec"][field] = ["short", "x" * (length + 1)]
+    assert all(word in _refusal(plane, namespace, document) for word in (f"spec.{field}[1]", f"than {length}"))
 
 
 _STATUS: Json = {

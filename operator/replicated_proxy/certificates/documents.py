@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
@@ -25,6 +26,7 @@ SECRET_TYPE: Final = "kubernetes.io/tls"  # noqa: S105 - a type of Secret.
 CERTIFICATE_ENTRY: Final = "tls.crt"
 KEY_ENTRY: Final = "tls.key"
 BUNDLE_ENTRY: Final = "ca.crt"
+_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 class InvalidCertificate(ValueError):
@@ -46,9 +48,12 @@ class ServingMaterial:
     bundle: bytes
 
 
-def authority_data(authority: Authority) -> Mapping[str, str]:
-    """Return the `data` of the authority's Secret."""
-    return _encode({CERTIFICATE_ENTRY: authority.certificate_pem, KEY_ENTRY: authority.key_pem})
+def authority_data(authority: Authority, predecessors: bytes = b"") -> Mapping[str, str]:
+    """Return the `data` of the authority's Secret; `predecessors` are PEM of those that stay trusted beside it."""
+    certificate = authority.certificate_pem
+    return _encode(
+        {CERTIFICATE_ENTRY: certificate, KEY_ENTRY: authority.key_pem, BUNDLE_ENTRY: certificate + predecessors}
+    )
 
 
 def serving_data(leaf: Leaf, bundle: bytes) -> Mapping[str, str]:
@@ -70,6 +75,19 @@ def read_authority(secret: Body) -> Authority:
     return Authority(x509.load_pem_x509_certificate(certificate_pem), key)
 
 
+def read_bundle(secret: Body, authority: Authority, now: datetime) -> bytes:
+    """Return PEM of what is to be published: the authority, and its predecessors until each has expired.
+
+    A bundle that is missing or damaged costs the overlap of a rotation and nothing else.
+    """
+    try:
+        stored = x509.load_pem_x509_certificates(_entry(secret, BUNDLE_ENTRY))
+        kept = [each for each in stored if each != authority.certificate and now < each.not_valid_after_utc]
+    except (InvalidCertificate, *_UNREADABLE):
+        kept = []
+    return authority.certificate_pem + b"".join(each.public_bytes(serialization.Encoding.PEM) for each in kept)
+
+
 def read_serving(secret: Body) -> ServingMaterial:
     """Read what to serve from the serving Secret; whether anybody trusts it is `verify_leaf`'s question.
 
@@ -80,7 +98,7 @@ def read_serving(secret: Body) -> ServingMaterial:
     _check_pair(secret, chain, key)
     try:
         x509.load_pem_x509_certificates(bundle)
-    except ValueError:
+    except _UNREADABLE:
         raise InvalidCertificate(_complaint(secret, BUNDLE_ENTRY, "holds no PEM certificates")) from None
     return ServingMaterial(chain, key, bundle)
 
@@ -90,7 +108,7 @@ def _check_pair(secret: Body, certificate_pem: bytes, key_pem: bytes) -> None:
     try:
         fits = key_fits(certificate_pem, key_pem)
     # The cause is left out: a parser's message may quote what it could not parse.
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         problem = f"or {KEY_ENTRY} is no PEM, or the key is encrypted"
         raise InvalidCertificate(_complaint(secret, CERTIFICATE_ENTRY, problem)) from None
     if not fits:

@@ -3,18 +3,32 @@
 Order is what keeps reviews from failing: the authority is stored before anything is signed by it, and a leaf is handed
 to the webhook only when the API server's `caBundle`, read back, trusts it. Each step can be the last before a crash;
 the next plan goes on from what is stored.
+
+An authority gets its successor early. Both are published until the older one has expired, and leaves change over a
+while after that: API servers of a cluster learn of a new `caBundle` one after another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from replicated_proxy.certificates.documents import InvalidCertificate, read_authority, read_serving
+from replicated_proxy.certificates.documents import (
+    InvalidCertificate,
+    ServingMaterial,
+    read_authority,
+    read_bundle,
+    read_serving,
+)
 from replicated_proxy.certificates.issuing import Authority
 from replicated_proxy.certificates.verifying import validity, verify_leaf
 from replicated_proxy.core.objects import Body
+
+_PROPAGATION: Final = timedelta(minutes=2)
+# Of an authority's or a leaf's life; the rest is time for whatever keeps a renewal away.
+_USED: Final = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +40,21 @@ class Observed:
         serving_secret: the serving Secret, or None.
         published: PEM in `caBundle` as read back from the webhook configuration; None when it is not the same in
             every entry, not set, or the configuration does not exist.
+        published_since: since when that has been seen to stand there; None for long.
     """
 
     ca_secret: Body | None
     serving_secret: Body | None
     published: bytes | None
+    published_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WriteAuthority:
-    """Make an authority and store it: `authority_data(make_authority(now, ca_days))`."""
+    """Make an authority and store it: `authority_data(make_authority(now, ca_days), predecessors)`."""
 
     reason: str
+    predecessors: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +88,28 @@ def plan_certificates(observed: Observed, names: Sequence[str], now: datetime) -
     authority = _usable_authority(observed.ca_secret, now)
     if isinstance(authority, str):
         return WriteAuthority(authority)
-    bundle = authority.certificate_pem
+    bundle = read_bundle(observed.ca_secret or {}, authority, now)
+    if _is_used_up(authority.certificate_pem, now):
+        return WriteAuthority("the authority is due for its successor", bundle)
     if observed.published != bundle:
-        return PublishBundle("caBundle is not the authority's certificate", bundle)
-    if problem := _serving_problem(observed.serving_secret, bundle, names, now):
+        return PublishBundle("caBundle is not what the authority's Secret says", bundle)
+    settled = observed.published_since is None or now >= observed.published_since + _PROPAGATION
+    if problem := _serving_problem(observed.serving_secret, _Published(bundle, settled), names, now):
         return WriteServing(problem, authority, bundle)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What a leaf has to fit to.
+
+    Attributes:
+        bundle: PEM in `caBundle`.
+        settled: every API server has had the time to learn of the bundle.
+    """
+
+    bundle: bytes
+    settled: bool
 
 
 def _usable_authority(secret: Body | None, now: datetime) -> Authority | str:
@@ -92,7 +125,7 @@ def _usable_authority(secret: Body | None, now: datetime) -> Authority | str:
     return authority
 
 
-def _serving_problem(secret: Body | None, bundle: bytes, names: Sequence[str], now: datetime) -> str:
+def _serving_problem(secret: Body | None, published: _Published, names: Sequence[str], now: datetime) -> str:
     """Say why the serving Secret has to be written, or nothing."""
     if secret is None:
         return "there is no serving certificate yet"
@@ -100,13 +133,23 @@ def _serving_problem(secret: Body | None, bundle: bytes, names: Sequence[str], n
         material = read_serving(secret)
     except InvalidCertificate as error:
         return str(error)
-    if material.bundle != bundle:
+    if problem := _distrust(material, published.bundle, names, now):
+        return problem
+    if not published.settled and not _distrust(material, material.bundle, names, now):
+        return ""  # Trusted by the old bundle and by the new one: whatever else is due can wait.
+    if material.bundle != published.bundle:
         return "the serving Secret names another bundle than the one published"
+    # A new leaf is never due at once: had its authority so little time left, that would have been due before it.
+    return "the serving certificate is due for renewal" if _is_used_up(material.chain, now) else ""
+
+
+def _distrust(material: ServingMaterial, bundle: bytes, names: Sequence[str], now: datetime) -> str:
+    """Say why a client that trusts the bundle would refuse the leaf for one of the names, or nothing."""
     problems = (verify_leaf(material.chain, bundle, name, now) for name in names)
-    return next(filter(None, problems), "") or _renewal_due(material.chain, now)
+    return next(filter(None, problems), "")
 
 
-def _renewal_due(chain: bytes, now: datetime) -> str:
-    """Say that two thirds of the leaf's life have passed; the rest is time for what keeps a renewal away."""
-    begin, end = validity(chain)
-    return "the serving certificate is due for renewal" if now >= begin + (end - begin) * 2 / 3 else ""
+def _is_used_up(certificate: bytes, now: datetime) -> bool:
+    """Tell whether a certificate's life is so far gone that the next one has to come."""
+    begin, end = validity(certificate)
+    return now >= begin + (end - begin) * _USED

@@ -35,7 +35,7 @@ def _verify(chain: list[x509.Certificate], authority: x509.Certificate, dns_name
     try:
         policy = PolicyBuilder().store(Store([authority])).time(now)
         policy.build_server_verifier(general_name(dns_name)).verify(chain[0], chain[1:])
-    except (VerificationError, ValueError) as error:
+    except (VerificationError, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         return f"certificate for {dns_name} is not trusted by the bundle: {error}"
     return ""
 

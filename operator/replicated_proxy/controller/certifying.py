@@ -1,7 +1,7 @@
 """The webhook's certificate: watches its three places and takes the next step until nothing is left to do.
 
 The steps are decided in `certificates.planning`; here they are carried out. `caBundle` is patched as a single field,
-since others own the rest of the webhook configuration.
+since others own the rest of the webhook configuration. A Secret that somebody else made is never written.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, get_args
 
-from replicated_proxy.certificates.documents import authority_data, read_authority, serving_data
+from replicated_proxy.certificates.documents import SECRET_TYPE, authority_data, read_authority, serving_data
 from replicated_proxy.certificates.issuing import make_authority, make_leaf, service_names
 from replicated_proxy.certificates.planning import (
     Observed,
@@ -23,26 +25,24 @@ from replicated_proxy.certificates.planning import (
     WriteServing,
     plan_certificates,
 )
-from replicated_proxy.core.objects import list_at, text_at
+from replicated_proxy.core.objects import list_at, mapping_at, read_identity, text_at
 from replicated_proxy.core.pull_secrets import MANAGED_BY_LABEL, MANAGER
 from replicated_proxy.kube.client import KubeClient, Object, retry_pause
-from replicated_proxy.kube.errors import ApiError, NotFound
+from replicated_proxy.kube.errors import ApiError
+from replicated_proxy.kube.pacing import Pace
 from replicated_proxy.kube.resources import MUTATING_WEBHOOKS, SECRETS
 from replicated_proxy.kube.watching import follow_object
 from replicated_proxy.settings import Settings
 from replicated_proxy.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-_TLS_SECRET = "kubernetes.io/tls"  # noqa: S105 - a type of Secret.
-_CHECK_SECONDS = 3600.0  # A renewal is due by the clock alone; days of room make an hour's delay harmless.
+_CHECK_SECONDS: Final = 600.0  # A renewal is due by the clock alone, with far more room than some minutes.
+_PLACES: Final = ("authority", "serving", "configuration")
+_NOT_YET: Final = "not in order yet"
 
 
 class CertificateKeeper:
-    """Keeps authority, `caBundle` and serving certificate in order.
-
-    Attributes:
-        configured: the webhook configuration exists.
-    """
+    """Keeps authority, `caBundle` and serving certificate in order."""
 
     def __init__(self, client: KubeClient, settings: Settings, now: Callable[[], datetime], metrics: Metrics) -> None:
         self._client = client
@@ -50,8 +50,10 @@ class CertificateKeeper:
         self._metrics = metrics
         self._now = now
         self._seen: dict[str, Object | None] = {}
+        self._published_since: datetime | None = None
         self._changed = asyncio.Event()
-        self.configured = False
+        self._pace = Pace(time.monotonic)
+        self._problem = _NOT_YET
 
     async def run(self) -> None:
         """Watch and act until cancelled."""
@@ -62,6 +64,25 @@ class CertificateKeeper:
             group.create_task(self._follow_configuration())
             group.create_task(self._keep())
 
+    def problems(self) -> list[str]:
+        """Say why the webhook may have no certificate that the API server trusts, for `/readyz`."""
+        missing = [place for place in _PLACES if place not in self._seen]
+        if missing:
+            return [f"certificate: not read yet: {', '.join(missing)}"]
+        found = [self._configuration_problem() or self._problem]
+        if any(self._pace.fights(kind.__name__) for kind in get_args(Step)):
+            found.append("what is written is undone again and again; look for a second release of the same names")
+        return [f"certificate: {problem}" for problem in found if problem]
+
+    def _configuration_problem(self) -> str:
+        """Say why there is nothing to publish to."""
+        configuration, name = self._seen["configuration"], self._settings.webhook.configuration_name
+        if configuration is None:
+            return f"there is no webhook configuration named {name}; install the chart again"
+        if not list_at(configuration, "webhooks"):
+            return f"the webhook configuration {name} has no webhooks; install the chart again"
+        return ""
+
     async def _follow(self, place: str, name: str) -> None:
         """Watch one Secret of our own namespace."""
         async for body in follow_object(self._client, SECRETS, name, self._settings.namespace):
@@ -71,12 +92,14 @@ class CertificateKeeper:
         """Watch the webhook configuration."""
         name = self._settings.webhook.configuration_name
         async for body in follow_object(self._client, MUTATING_WEBHOOKS, name):
-            self.configured = body is not None
             self._note("configuration", body)
 
     def _note(self, place: str, body: Object | None) -> None:
-        """Remember what stands in a place."""
+        """Remember what stands in a place, and since when a bundle is published."""
+        before = _published(self._seen.get(place)) if place == "configuration" else None
         self._seen[place] = body
+        if place == "configuration" and _published(body) != before:
+            self._published_since = self._now()
         self._changed.set()
 
     async def _keep(self) -> None:
@@ -84,33 +107,86 @@ class CertificateKeeper:
         attempt = 0
         while True:
             try:
-                step = self._plan()
-                if step is None:
-                    await self._wait()
-                    continue
-                await self._take(step)
-                attempt = 0
+                await self._turn()
             except ApiError as error:
-                _log.warning("certificate step failed, trying again: %s", error)
+                self._complain(f"a step failed and is tried again: {error}")
+                await retry_pause(attempt, error)
+            except Exception as error:  # noqa: BLE001 - pull secrets and routing table go on, whatever is wrong here.
+                _log.exception("certificate step failed, trying again")
+                self._problem = f"a step failed and is tried again: {type(error).__name__}"
                 await retry_pause(attempt)
-                attempt += 1
+            else:
+                attempt = 0
+                continue
+            attempt += 1
+
+    async def _turn(self) -> None:
+        """Take the next step, or wait where there is none; the same kind again and again only with pauses."""
+        self._changed.clear()
+        step = self._plan()
+        if step is None or self._refuse(step):
+            await self._wait()
+            return
+        kind = type(step).__name__
+        if pause := self._pace.pause(kind):
+            _log.warning("certificate: due again, so with a pause: %s", step.reason, extra={"seconds": pause})
+            await _sleep(pause)
+            step = self._plan()
+        if step is not None and type(step).__name__ == kind and not self._refuse(step):
+            await self._take(step)
+            self._pace.note(kind)  # What failed has pauses of its own.
+
+    def _refuse(self, step: Step) -> bool:
+        """Refuse to write over a Secret that somebody else made, or that cannot be changed.
+
+        Nobody knows what else a foreign one is for; and deleting is not among the controller's permissions here.
+        """
+        place = "authority" if isinstance(step, WriteAuthority) else "serving"
+        seen = None if isinstance(step, PublishBundle) else self._seen[place]
+        if seen is None:
+            return False
+        if mapping_at(seen, "metadata", "labels").get(MANAGED_BY_LABEL) != MANAGER:
+            self._complain(
+                f"Secret {read_identity(seen).key} holds no usable certificate and is not the operator's own (no label "
+                f"{MANAGED_BY_LABEL}={MANAGER}): delete it, or choose another name in settings.certificates"
+            )
+            return True
+        if seen.get("type") != SECRET_TYPE or seen.get("immutable"):
+            self._complain(
+                f"Secret {read_identity(seen).key} has another type than {SECRET_TYPE} or is immutable, and neither "
+                "can be changed: delete it, and a new one is made"
+            )
+            return True
+        return False
+
+    def _complain(self, problem: str) -> None:
+        """Keep what is wrong for the probe, and log it once."""
+        if problem != self._problem:
+            _log.warning("certificate: %s", problem)
+        self._problem = problem
 
     async def _wait(self) -> None:
         """Wait for a change in one of the places, or for the time of a look at the clock."""
-        self._changed.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_CHECK_SECONDS):
                 await self._changed.wait()
-        except TimeoutError:
-            return
 
     def _plan(self) -> Step | None:
-        """Decide the next step; none before all three places have been read, or without a configuration."""
-        if not {"authority", "serving", "configuration"} <= self._seen.keys() or not self.configured:
+        """Decide the next step; none before all three places have been read, or with nowhere to publish."""
+        if not self._seen.keys() >= set(_PLACES):
             return None
-        observed = Observed(self._seen["authority"], self._seen["serving"], _published(self._seen["configuration"]))
+        if self._configuration_problem():
+            self._problem = _NOT_YET
+            return None
+        observed = Observed(
+            ca_secret=self._seen["authority"],
+            serving_secret=self._seen["serving"],
+            published=_published(self._seen["configuration"]),
+            published_since=self._published_since,
+        )
         step = plan_certificates(observed, self._names(), self._now())
         if step is None:
+            self._problem = ""
             self._measure(self._seen["authority"])
         return step
 
@@ -130,8 +206,8 @@ class CertificateKeeper:
         _log.info("certificate: %s", step.reason)
         lifetimes = self._settings.certificates
         match step:
-            case WriteAuthority():
-                data = authority_data(make_authority(self._now(), lifetimes.ca_days))
+            case WriteAuthority(predecessors=predecessors):
+                data = authority_data(make_authority(self._now(), lifetimes.ca_days), predecessors)
                 await self._write_secret("authority", lifetimes.ca_secret, data)
             case PublishBundle(bundle=bundle):
                 await self._publish(bundle)
@@ -141,22 +217,15 @@ class CertificateKeeper:
 
     async def _write_secret(self, place: str, name: str, data: Any) -> None:
         """Replace what stands in a Secret of ours, or make it; only the state that was looked at is replaced."""
-        body: Object = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": name,
-                "namespace": self._settings.namespace,
-                "labels": {MANAGED_BY_LABEL: MANAGER},
-            },
-            "type": _TLS_SECRET,
-            "data": dict(data),
-        }
+        namespace = self._settings.namespace
+        labels = {MANAGED_BY_LABEL: MANAGER}
+        metadata: Object = {"name": name, "namespace": namespace, "labels": labels}
+        body: Object = {"metadata": metadata, "type": SECRET_TYPE, "data": dict(data)}
         seen = self._seen[place]
         if seen is None:
-            self._note(place, await self._client.create(SECRETS, body, self._settings.namespace))
+            self._note(place, await self._client.create(SECRETS, body, namespace))
         else:
-            body["metadata"]["resourceVersion"] = text_at(seen, "metadata", "resourceVersion")
+            metadata["resourceVersion"] = text_at(seen, "metadata", "resourceVersion")
             self._note(place, await self._client.replace(SECRETS, body))
 
     async def _publish(self, bundle: bytes) -> None:
@@ -172,14 +241,19 @@ class CertificateKeeper:
                 {"op": "test", "path": f"{pointer}/name", "value": text_at(entry, "name")},
                 {"op": "add", "path": f"{pointer}/clientConfig/caBundle", "value": text},
             ]
-        try:
-            self._note("configuration", await self._client.patch(MUTATING_WEBHOOKS.path(name), operations))
-        except NotFound:
-            self.configured = False
+        self._note("configuration", await self._client.patch(MUTATING_WEBHOOKS.path(name), operations))
+
+
+async def _sleep(seconds: float) -> None:
+    """Wait; a function of its own for tests that cannot."""
+    await asyncio.sleep(seconds)
 
 
 def _published(configuration: Object | None) -> bytes | None:
     """Return the bundle that every entry of the configuration has, or None."""
     bundles = {text_at(entry, "clientConfig", "caBundle") for entry in list_at(configuration, "webhooks")}
     text = bundles.pop() if len(bundles) == 1 else ""
-    return base64.b64decode(text) if text else None
+    try:
+        return base64.b64decode(text, validate=True) or None
+    except ValueError:
+        return None

@@ -111,7 +111,7 @@ async def until_listed(list_once: Callable[[], Any]) -> set[str]:
             found: set[str] = await list_once()
         except ApiError as error:
             _log.warning("listing failed, trying again: %s", error)
-            await retry_pause(attempt)
+            await retry_pause(attempt, error)
             attempt += 1
         else:
             return found

@@ -12,12 +12,13 @@ from replicated_proxy.core.routes import RoutingTable
 from replicated_proxy.core.routing_documents import (
     DATA_KEY,
     InvalidRoutingTable,
+    NewerRoutingTable,
     RoutingTableTooLarge,
     decode_table,
     encode_table,
 )
 from replicated_proxy.kube.client import KubeClient, Object
-from replicated_proxy.kube.errors import NotFound
+from replicated_proxy.kube.errors import ApiError, NotFound
 from replicated_proxy.kube.resources import CONFIG_MAPS
 from replicated_proxy.kube.watching import follow_object
 
@@ -31,6 +32,7 @@ class TablePublisher:
         published: the table that stands there, as far as it could be read; empty at first.
         loaded: set once the ConfigMap has been read, or found missing.
         problem: why the newest table could not be published, for the License's status.
+        newer: the table of a later version stands there; it is left alone, and nothing is concluded without it.
     """
 
     def __init__(self, client: KubeClient, namespace: str, name: str, secret_name: str) -> None:
@@ -41,26 +43,42 @@ class TablePublisher:
         self.published = RoutingTable(secret_name)
         self.loaded = asyncio.Event()
         self.problem = ""
+        self.newer = ""
+
+    def problems(self) -> list[str]:
+        """Say what keeps the controller from working on the published table."""
+        if self.newer:
+            return [f"{self.newer}; run that version, or delete ConfigMap {self._namespace}/{self._name}"]
+        return [] if self.loaded.is_set() else ["the routing table has not been read"]
 
     async def follow(self, changed: Callable[[], None]) -> None:
         """Watch the ConfigMap, so that what somebody edits or deletes is written again; until cancelled."""
         async for body in follow_object(self._client, CONFIG_MAPS, self._name, self._namespace):
             text = None if body is None else text_at(body, "data", DATA_KEY)
-            if not self.loaded.is_set():
-                self._read_back(text)
+            if not self.loaded.is_set() and self._read_back(text):
                 self.loaded.set()
+                changed()
             if text != self._text or body is None:
                 self._text = text
                 changed()
 
-    def _read_back(self, text: str | None) -> None:
-        """Take over what an earlier process published: frozen and unknown Licenses live on in it."""
+    def _read_back(self, text: str | None) -> bool:
+        """Take over what an earlier process published: frozen and unknown Licenses live on in it.
+
+        Returns whether work may begin: not while the table of a later version stands there.
+        """
+        self.newer = ""
         if not text:
-            return
+            return True
         try:
             self.published = decode_table(text)
+        except NewerRoutingTable as error:
+            self.newer = str(error)
+            _log.error("%s; it is left alone", error)
+            return False
         except InvalidRoutingTable as error:
             _log.warning("the published routing table is written anew: %s", error)
+        return True
 
     async def publish(self, table: RoutingTable) -> None:
         """Write the table if it is other than what stands there.
@@ -76,8 +94,13 @@ class TablePublisher:
             return
         self.problem = ""
         if text != self._text:
-            await self._write(text)
+            # Before the request: an edit that comes in between its answer and us has to count as one.
             self._text = text
+            try:
+                await self._write(text)
+            except ApiError:
+                self._text = None
+                raise
             _log.info("routing table published", extra={"licenses": len(table.routes), "bytes": len(text)})
         self.published = table
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replicated_proxy.controller.publishing import TablePublisher
 from replicated_proxy.controller.reporting import Findings, Reporter
 from replicated_proxy.controller.workqueue import WorkQueue
 from replicated_proxy.controller.world import World
 from replicated_proxy.controller.writing import SecretWriter, Stale
-from replicated_proxy.core.coverage import CoverageSettings, TablePlan, plan_table, with_conflicts
+from replicated_proxy.core.coverage import TablePlan, plan_table, with_conflicts
 from replicated_proxy.core.pull_secrets import plan_secret
 from replicated_proxy.core.secret_contents import SecretContents
 from replicated_proxy.core.statuses import SyncResult, SyncState, conflict
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Conflict
 from replicated_proxy.kube.resources import NAMESPACES
+from replicated_proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
 _COALESCE_SECONDS = 0.2  # A burst of triggers makes one overview turn; nobody sees the difference.
@@ -53,13 +54,13 @@ class Reconciler:
         results: the last result in each namespace that needs a pull secret.
     """
 
-    def __init__(self, world: World, hands: Hands, queue: WorkQueue, settings: CoverageSettings) -> None:
+    def __init__(self, world: World, hands: Hands, queue: WorkQueue, settings: Settings) -> None:
         self._world = world
         self._hands = hands
-        self._settings = settings
+        self._settings = settings.coverage()
+        self._create_namespaces = settings.secret.create_namespaces
         self._overview_due = asyncio.Event()
         self._contents: SecretContents | None = None
-        self.create_namespaces = False
         self.queue = queue
         self.results: dict[str, SyncResult] = {}
 
@@ -71,17 +72,23 @@ class Reconciler:
         """Take overview turns until cancelled."""
         attempt = 0
         while True:
+            failure: ApiError | None = None
             await self._overview_due.wait()
             await asyncio.sleep(_COALESCE_SECONDS)
             self._overview_due.clear()
             try:
                 await self.overview()
-                attempt = 0
             except ApiError as error:
+                failure = error
                 _log.warning("overview failed, trying again: %s", error)
-                await retry_pause(attempt)
-                attempt += 1
-                self._overview_due.set()
+            except Exception:  # noqa: BLE001 - whatever is wrong with one object, the others' work goes on.
+                _log.exception("overview failed, trying again")
+            else:
+                attempt = 0
+                continue
+            await retry_pause(attempt, failure)
+            attempt += 1
+            self._overview_due.set()
 
     async def run_namespaces(self) -> None:
         """Take namespace turns until cancelled; several of these run side by side."""
@@ -105,12 +112,11 @@ class Reconciler:
         """
         if not (self._world.complete and self._hands.publisher.loaded.is_set()):
             return  # Absence proves nothing yet.
-        plan = plan_table(
-            self._world.sources(), self._world.namespaces.values(), self._settings, self._hands.publisher.published
-        )
+        noted = frozenset(uid for copy in self._world.secrets.values() if copy.ours for uid in copy.licenses)
+        sources = replace(self._world.sources(), noted=noted)
+        plan = plan_table(sources, self._world.namespaces.values(), self._settings, self._hands.publisher.published)
         self._adopt_contents(SecretContents(plan, self._world.licenses_by_uid()))
-        conflicts = [name for name, result in self.results.items() if result.state is SyncState.CONFLICTING]
-        await self._hands.publisher.publish(with_conflicts(plan.table, conflicts))
+        await self._hands.publisher.publish(with_conflicts(plan.table, _conflicting(plan, self._world)))
         await self._hands.reporter.report(Findings(plan, self.results, self._hands.publisher.problem))
 
     def _adopt_contents(self, contents: SecretContents) -> None:
@@ -119,7 +125,7 @@ class Reconciler:
         if before is not None and before.decides_like(contents):
             return
         self.queue.add_all(self._world.namespaces.keys())
-        if self.create_namespaces:
+        if self._create_namespaces:
             self.queue.add_all(_missing(contents.plan, self._world))
 
     async def reconcile_namespace(self, name: str) -> bool:
@@ -144,25 +150,34 @@ class Reconciler:
         """Plan and act in one namespace."""
         namespace, observed = self._world.namespaces.get(name), self._world.secrets.get(name)
         if namespace is None:
-            await self._create_namespace(name, contents.plan)
-            return None
+            return await self._create_namespace(name, contents.plan)
         if namespace.terminating:
             return None
-        desired = contents.desired(name, observed)
-        if desired is None and contents.is_held(name, observed):
+        # What the namespace says now counts at once; the contents learn of it a moment later.
+        desired = None if namespace.opted_out else contents.desired(name, observed)
+        if desired is None and not namespace.opted_out and contents.is_held(name, observed):
             # Frozen and with nothing of its own to keep: what stands there, if anything, is left as it is.
-            foreign = observed is not None and not (observed.ours or observed.adoptable)
+            foreign = observed is not None and observed.foreign
             return conflict(self._settings.secret_name) if foreign else SyncResult(SyncState.WAITING)
         return await self._hands.writer.carry_out(plan_secret(name, desired, observed))
 
-    async def _create_namespace(self, name: str, plan: TablePlan) -> None:
+    async def _create_namespace(self, name: str, plan: TablePlan) -> SyncResult | None:
         """Create a namespace that an Application lists, where the administrator wants that."""
-        if self.create_namespaces and name in _missing(plan, self._world):
-            body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-            try:
-                await self._hands.client.create(NAMESPACES, body)
-            except Conflict:
-                return  # It is there already; its event is on the way.
+        if not self._create_namespaces or name not in _missing(plan, self._world):
+            return None
+        try:
+            await self._hands.client.create(NAMESPACES, {"metadata": {"name": name}})
+        except Conflict:
+            return None  # It is there already; its event is on the way.
+        except ApiError as error:
+            _log.warning("namespace not created: %s", error, extra={"namespace": name})
+            return SyncResult(SyncState.FAILED, error.reason, str(error))
+        return None
+
+
+def _conflicting(plan: TablePlan, world: World) -> list[str]:
+    """Return the covered namespaces whose Secret of our name is somebody else's."""
+    return [copy.namespace for copy in world.secrets.values() if copy.foreign and plan.table.covering(copy.namespace)]
 
 
 def _missing(plan: TablePlan, world: World) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from replicated_proxy.controller.world import ApplicationEntry, LicenseEntry, World
 from replicated_proxy.core.conditions import Condition, ConditionStatus, find_transitions, render_conditions
 from replicated_proxy.core.coverage import TablePlan
+from replicated_proxy.core.footprints import Footprint, measure_footprints
 from replicated_proxy.core.objects import Body, ObjectIdentity, format_timestamp
 from replicated_proxy.core.pull_secrets import MANAGER
 from replicated_proxy.core.statuses import (
@@ -24,10 +25,18 @@ from replicated_proxy.core.statuses import (
     license_fields,
 )
 from replicated_proxy.kube.client import KubeClient, Object
-from replicated_proxy.kube.errors import ApiError, NotFound
+from replicated_proxy.kube.errors import ApiError, Conflict, NotFound
 from replicated_proxy.kube.resources import APPLICATIONS, CORE_EVENTS, LICENSES, Resource
 
 _log = logging.getLogger(__name__)
+_INVALID: Final = 422
+_WAITING: Final = SyncResult(SyncState.WAITING)
+_PENDING: Final = SyncResult(SyncState.PENDING)
+_LEFT_OUT: Final = "the setting sources.namespaces leaves this namespace out"
+_OVERSIZED: Final = (
+    "it takes more than its share of the routing table, and what was published of it stays: "
+    'list fewer namespaces and images in its Applications, or "*"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,9 @@ class Reporter:
     async def report(self, findings: Findings) -> None:
         """Bring every status up to date.
 
+        One that the API server finds invalid is not tried again until something changes: the answer would be the
+        same, and so it is for an object that was made anew under its name, whose own event is on the way.
+
         Raises:
             ApiError: a status could not be written; the rest is tried all the same and the last error raised.
         """
@@ -63,19 +75,19 @@ class Reporter:
         for write in self._writes(findings):
             try:
                 await write
-            except NotFound:
+            except (NotFound, Conflict):
                 continue  # Deleted meanwhile.
             except ApiError as error:
                 _log.warning("status not written: %s", error)
-                failure = error
+                failure = failure if error.status == _INVALID else error
         if failure is not None:
             raise failure
 
-    def _writes(self, findings: Findings) -> Iterable[Any]:
+    def _writes(self, findings: Findings) -> Iterable[Awaitable[None]]:
         """Return what there is to write, one awaitable for each object whose status is out of date."""
-        by_license = self._results_by_license(findings)
+        footprints = measure_footprints(findings.plan.table, self._results(findings))
         for entry in self._world.licenses.values():
-            report = self._license_report(entry, findings, by_license.get(entry.identity.uid, {}))
+            report = self._license_report(entry, findings, footprints.get(entry.identity.uid, Footprint()))
             yield self._write(LICENSES, entry, license_conditions(report), license_fields(report))
         for item in self._world.applications.values():
             problem = self._application_problem(item, findings.plan)
@@ -83,45 +95,48 @@ class Reporter:
             conditions = application_conditions(item.application, problem, note)
             yield self._write(APPLICATIONS, item, conditions, application_fields(item.application))
 
-    def _results_by_license(self, findings: Findings) -> dict[str, dict[str, SyncResult]]:
-        """Collect each License's namespaces; one that is listed and missing is pending."""
-        collected: dict[str, dict[str, SyncResult]] = {}
-        table, waiting = findings.plan.table, SyncResult(SyncState.WAITING)
-        for namespace in self._world.namespaces.values():
-            if not namespace.terminating:
-                result = findings.results.get(namespace.name, waiting)
-                for item in table.covering(namespace.name):
-                    collected.setdefault(item.route.uid, {})[namespace.name] = result
-        for name in table.listed:
+    def _results(self, findings: Findings) -> dict[str, SyncResult]:
+        """Collect what came of each namespace; one that is listed and missing is pending."""
+        results = {
+            namespace.name: findings.results.get(namespace.name, _WAITING)
+            for namespace in self._world.namespaces.values()
+            if not namespace.terminating
+        }
+        for name in findings.plan.table.listed:
             if self._world.namespaces.get(name) is None:
-                for item in table.covering(name):
-                    collected.setdefault(item.route.uid, {})[name] = SyncResult(SyncState.PENDING)
-        return collected
+                found = findings.results.get(name, _PENDING)
+                results[name] = found if found.state is SyncState.FAILED else _PENDING  # It could not be created.
+        return results
 
-    def _license_report(
-        self, entry: LicenseEntry, findings: Findings, results: Mapping[str, SyncResult]
-    ) -> LicenseReport:
+    def _license_report(self, entry: LicenseEntry, findings: Findings, footprint: Footprint) -> LicenseReport:
         """Put together what a License's status says."""
-        problem, reason = entry.problem, StatusReason.INVALID_LICENSE
-        if not self._world.honours(entry.identity.namespace):
-            problem, reason = "the setting sources.namespaces leaves this namespace out", StatusReason.NOT_HONOURED
-        elif findings.table_problem:
-            problem, reason = findings.table_problem, StatusReason.TABLE_TOO_LARGE
+        problem, reason = self._license_problem(entry, findings)
         table = findings.plan.table
         return LicenseReport(
             lic=entry.lic,
             problem=problem,
             problem_reason=reason.value,
             held=any(route.license == entry.identity.key and route.uid in findings.plan.held for route in table.routes),
-            results=results,
+            tally=footprint.tally,
+            shadows=footprint.shadows,
             secret_name=table.secret_name,
             own_namespace_excluded=table.rules.excludes(entry.identity.namespace),
         )
 
+    def _license_problem(self, entry: LicenseEntry, findings: Findings) -> tuple[str, StatusReason]:
+        """Say why a License is not used, or nothing."""
+        if not self._world.honours(entry.identity.namespace):
+            return _LEFT_OUT, StatusReason.NOT_HONOURED
+        if findings.table_problem and not entry.problem:
+            return findings.table_problem, StatusReason.TABLE_TOO_LARGE
+        if entry.identity.uid in findings.plan.oversized:
+            return _OVERSIZED, StatusReason.TABLE_TOO_LARGE
+        return entry.problem, StatusReason.INVALID_LICENSE
+
     def _application_problem(self, entry: ApplicationEntry, plan: TablePlan) -> str:
         """Say why an Application has no effect, or nothing."""
         if not self._world.honours(entry.identity.namespace):
-            return "the setting sources.namespaces leaves this namespace out"
+            return _LEFT_OUT
         return plan.bindings.problems.get(entry.identity.uid, "")
 
     async def _write(
@@ -141,7 +156,14 @@ class Reporter:
         if _is_same(status, entry.status):
             return
         path = resource.path(entry.identity.name, entry.identity.namespace, "status")
-        body = await self._client.merge(path, {"status": status})
+        # The UID as a test: a merge patch's is ignored here, and a namesake must not get this one's status.
+        body = await self._client.patch(
+            path,
+            (
+                {"op": "test", "path": "/metadata/uid", "value": entry.identity.uid},
+                {"op": "add", "path": "/status", "value": _without_nulls(status)},
+            ),
+        )
         store = self._world.licenses if resource is LICENSES else self._world.applications
         store.apply("MODIFIED", body)
         for condition in find_transitions(conditions, entry.status):
@@ -163,7 +185,7 @@ class Reporter:
             },
             "type": "Warning" if condition.status is ConditionStatus.FALSE else "Normal",
             "reason": condition.reason,
-            "message": condition.message[:1024],
+            "message": condition.shown,
             "source": {"component": MANAGER},
             "reportingComponent": MANAGER,
             "firstTimestamp": moment,
@@ -179,3 +201,8 @@ class Reporter:
 def _is_same(wanted: Mapping[str, Any], found: Body) -> bool:
     """Tell whether a status says all that it should; a field that should be absent is."""
     return all(found.get(name) == value for name, value in wanted.items())
+
+
+def _without_nulls(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what should be absent."""
+    return {name: value for name, value in status.items() if value is not None}

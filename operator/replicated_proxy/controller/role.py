@@ -48,8 +48,7 @@ class ControllerRole:
         )
         timing = settings.controller
         queue = WorkQueue(timing.retry_first_seconds, timing.retry_longest_seconds)
-        self._reconciler = Reconciler(self._world, hands, queue, settings.coverage())
-        self._reconciler.create_namespaces = settings.secret.create_namespaces
+        self._reconciler = Reconciler(self._world, hands, queue, settings)
         self._certificates = CertificateKeeper(client, settings, now, metrics)
         self._sources_due = asyncio.Event()
         secrets = WatchedKind(SECRETS, f"metadata.name={settings.secret.name}")
@@ -63,9 +62,7 @@ class ControllerRole:
         problems += self._pump.problems() + self._sources_pump.problems()
         if not self._world.complete:
             problems.append("not everything has been listed once")
-        if not self._publisher.loaded.is_set():
-            problems.append("the routing table has not been read")
-        return problems
+        return problems + self._publisher.problems() + self._certificates.problems()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -101,6 +98,8 @@ class ControllerRole:
             # Deleted by somebody, or with its definition? Only a listing tells.
             self._sources_due.set()
         else:
+            if text_at(body, "metadata", "deletionTimestamp"):
+                self._sources_due.set()  # Revoked by somebody, or going with its definition? Only a listing tells.
             store = self._world.licenses if resource.plural == "licenses" else self._world.applications
             if store.apply(kind, body):
                 self._reconciler.trigger_overview()
@@ -131,7 +130,8 @@ class ControllerRole:
 
     def _look_at_everything(self) -> None:
         """Make every turn due."""
-        self._reconciler.queue.add_all(self._world.namespaces.keys())
+        # Results name namespaces that a listing may just have found gone.
+        self._reconciler.queue.add_all({*self._world.namespaces.keys(), *self._reconciler.results})
         self._reconciler.trigger_overview()
 
     async def _gauge(self) -> None:

@@ -6,8 +6,9 @@ is never proof of absence; a listing is, for what it could have shown.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 from replicated_proxy.core.applications import Application, parse_application
@@ -20,22 +21,43 @@ from replicated_proxy.kube.client import Listing
 
 Value = TypeVar("Value")
 DELETED: Final = "DELETED"
+_log = logging.getLogger(__name__)
+_NEVER: Final = -1
 
 
 class Store(Generic[Value]):
     """Cache of one kind.
 
-    Listings and events come by separate ways, so the newer resourceVersion wins. Those of one kind are ordered
-    numbers (KEP-5504 makes of etcd's practice a promise).
+    Listings, events and answers to our own writes come by separate ways and in any order, so the newer
+    resourceVersion wins, of what is gone too. Those of one kind are ordered numbers (KEP-5504 makes of etcd's
+    practice a promise).
 
     Attributes:
         complete: a complete listing has been taken in.
     """
 
-    def __init__(self, read: Callable[[Body], Value], key: Callable[[Body], str]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        read: Callable[[Body], Value],
+        key: Callable[[Body], str],
+        doubt: Callable[[Value, Value | None], Value] | None = None,
+    ) -> None:
+        """Make an empty cache.
+
+        Args:
+            kind: what it holds, for the log.
+            read: makes the value of an object.
+            key: tells objects apart.
+            doubt: takes out of what an event says, beside what is known, that which only a listing proves.
+        """
+        self._kind = kind
         self._read = read
         self._key = key
+        self._doubt = doubt
         self._entries: dict[str, tuple[int, Value]] = {}
+        self._gone: dict[str, int] = {}
+        self._as_of = _NEVER
         self.complete = False
 
     def get(self, key: str) -> Value | None:
@@ -52,39 +74,69 @@ class Store(Generic[Value]):
         return tuple(value for _, value in self._entries.values())
 
     def apply(self, kind: str | None, body: Body) -> bool:
-        """Take in an event; returns whether it changed anything. An older state than the cached one is ignored."""
+        """Take in an event; returns whether it changed anything. An older state than what is known is ignored."""
         key, version = self._key(body), _version(body)
-        known = self._entries.get(key)
-        if known is not None and version < known[0]:
+        if not self._is_news(key, version, self._as_of):
             return False
         if kind == DELETED:
+            self._gone[key] = version
             return self._entries.pop(key, None) is not None
-        value = self._read(body)
-        self._entries[key] = (version, value)
-        return known is None or known[1] != value
+        return self._put(key, body, self._doubt)
 
     def forget(self, key: str) -> None:
-        """Drop an object that is known to be gone: we deleted it, or the API server said so."""
-        self._entries.pop(key, None)
+        """Drop an object that is known to be gone: we deleted it, or the API server said so.
+
+        A listing on its way, made before that, must not bring back the state that is known.
+        """
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._gone[key] = entry[0]
 
     def take(self, listing: Listing) -> set[str]:
         """Take in a complete listing; returns the keys of objects that are other than the cache knew.
 
-        What an event brought after the listing was made stays.
+        What an event brought after the listing was made stays: a newer state, and that something is gone.
         """
-        as_of = int(listing.resource_version or 0)
+        as_of = _number(listing.resource_version)
         listed = {self._key(body): body for body in listing.items}
         gone = {key for key, (version, _) in self._entries.items() if key not in listed and version <= as_of}
         for key in gone:
             del self._entries[key]
-        changed = {key for key, body in listed.items() if self.apply(None, body)}
+        news = ((key, body) for key, body in listed.items() if self._is_news(key, _version(body), _NEVER))
+        changed = {key for key, body in news if self._put(key, body, None)}
+        # From here on the listing itself says it: what is older and not here was gone by then.
+        self._as_of = as_of or _NEVER
+        self._gone = {key: version for key, version in self._gone.items() if version > as_of}
         self.complete = True
         return gone | changed
+
+    def _is_news(self, key: str, version: int, as_of: int) -> bool:
+        """Tell whether a state may be newer than what is known, by a listing of that version among other things."""
+        entry = self._entries.get(key)
+        return version >= entry[0] if entry is not None else version > max(self._gone.get(key, _NEVER), as_of)
+
+    def _put(self, key: str, body: Body, doubt: Callable[[Value, Value | None], Value] | None) -> bool:
+        """Keep an object; one that cannot be read stays as it was known, and harms no other."""
+        known = self.get(key)
+        try:
+            value = self._read(body)
+        except Exception as error:  # noqa: BLE001 - whoever may write one object must not end the controller by it.
+            # Never the error's text, which may quote what is secret in the object.
+            _log.error("%s %s cannot be read and was skipped: %s", self._kind, key, type(error).__name__)
+            return False
+        value = doubt(value, known) if doubt else value
+        self._entries[key] = (_version(body), value)
+        self._gone.pop(key, None)
+        return known is None or known != value
 
 
 def _version(body: Body) -> int:
     """Return an object's resourceVersion as the number it is."""
-    text = text_at(body, "metadata", "resourceVersion")
+    return _number(text_at(body, "metadata", "resourceVersion"))
+
+
+def _number(text: str) -> int:
+    """Read a resourceVersion; a missing one counts as the oldest."""
     return int(text) if text.isdecimal() else 0
 
 
@@ -123,6 +175,20 @@ def _read_license(body: Body) -> LicenseEntry:
         return LicenseEntry(identity, None, str(error), status)
 
 
+def _doubt_deletion(entry: LicenseEntry, known: LicenseEntry | None) -> LicenseEntry:
+    """Leave open whether a License that is being deleted is revoked.
+
+    Its definition may be going, which marks every object for deletion and revokes none. Our own listing counts only
+    if the definition was there, unmarked, after it as well: a mark that it shows was set by somebody on purpose.
+    """
+    if entry.lic is None or not entry.lic.deleting:
+        return entry
+    proven = known is not None and known.lic is not None and known.lic.deleting
+    if known is not None and proven and known.identity.uid == entry.identity.uid:
+        return entry
+    return replace(entry, lic=replace(entry.lic, deleting=False))
+
+
 def _read_application(body: Body) -> ApplicationEntry:
     """Read an Application."""
     return ApplicationEntry(read_identity(body), parse_application(body), mapping_at(body, "status"))
@@ -155,11 +221,11 @@ class World:
     """
 
     def __init__(self, ownership: Ownership, honoured: frozenset[str]) -> None:
-        self.licenses = Store[LicenseEntry](_read_license, _object_key)
-        self.applications = Store[ApplicationEntry](_read_application, _object_key)
-        self.namespaces = Store[Namespace](read_namespace, lambda body: text_at(body, "metadata", "name"))
+        self.licenses = Store[LicenseEntry]("License", _read_license, _object_key, _doubt_deletion)
+        self.applications = Store[ApplicationEntry]("Application", _read_application, _object_key)
+        self.namespaces = Store[Namespace]("Namespace", read_namespace, lambda body: text_at(body, "metadata", "name"))
         self.secrets = Store[ObservedSecret](
-            lambda body: read_secret(body, ownership), lambda body: text_at(body, "metadata", "namespace")
+            "Secret", lambda body: read_secret(body, ownership), lambda body: text_at(body, "metadata", "namespace")
         )
         self.definitions = Definitions()
         self._honoured = honoured
@@ -175,11 +241,11 @@ class World:
         return not self._honoured or namespace in self._honoured
 
     def sources(self) -> Sources:
-        """Return the Licenses and Applications that count."""
+        """Return the Licenses and Applications that count; a License that is being deleted counts no more."""
         entries = (entry for entry in self.licenses.values() if self.honours(entry.identity.namespace))
         applications = (entry for entry in self.applications.values() if self.honours(entry.identity.namespace))
         return Sources(
-            licenses=tuple(entry.lic for entry in entries if entry.lic),
+            licenses=tuple(entry.lic for entry in entries if entry.lic and not entry.lic.deleting),
             applications=tuple(entry.application for entry in applications),
             definitions=self.definitions,
         )

@@ -22,6 +22,7 @@ from replicated_proxy.core.objects import (
     ObjectIdentity,
     is_namespace_name,
     list_at,
+    quote,
     read_identity,
     text_at,
     texts_at,
@@ -93,7 +94,7 @@ def _read_namespaces(body: Body) -> tuple[tuple[str, ...], tuple[str, ...]]:
             names.append(entry)
         elif entry != EVERY_NAMESPACE:
             problems.append(
-                f"additionalNamespaces entry {entry[:80]!r} is no namespace name and was skipped: "
+                f"additionalNamespaces entry {quote(entry)} is no namespace name and was skipped: "
                 'list names, or "*" for every namespace'
             )
     return tuple(names), tuple(problems)
@@ -121,4 +122,4 @@ def _read_host(body: Body, field: str) -> tuple[str, tuple[str, ...]]:
     text = text_at(body, "spec", field)
     if not text or is_registry_host(text):
         return text, ()
-    return "", (f"{field} {text[:80]!r} is not a host and was skipped: write it without scheme and path",)
+    return "", (f"{field} {quote(text)} is not a host and was skipped: write it without scheme and path",)

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from replicated_proxy.core.objects import Body, format_timestamp, list_at, mapping_at, text_at
+
+LONGEST_MESSAGE: Final = 1024  # What an Event can hold; a status would take 32 times as much, and nobody reads it.
 
 
 class ConditionStatus(StrEnum):
@@ -27,13 +29,19 @@ class Condition:
         type: what is stated (`Ready`).
         status: whether it holds.
         reason: one CamelCase word, documented.
-        message: for people.
+        message: for people; `shown` of it is written.
     """
 
     type: str
     status: ConditionStatus
     reason: str
     message: str
+
+    @property
+    def shown(self) -> str:
+        """The message, cut to what fits: it may quote what somebody wrote without end."""
+        fits = len(self.message) <= LONGEST_MESSAGE
+        return self.message if fits else f"{self.message[: LONGEST_MESSAGE - 1]}…"
 
 
 def render_conditions(
@@ -59,7 +67,7 @@ def _render(condition: Condition, before: Body, generation: int, now: datetime) 
         "type": condition.type,
         "status": condition.status.value,
         "reason": condition.reason,
-        "message": condition.message,
+        "message": condition.shown,
         "observedGeneration": generation,
         "lastTransitionTime": since or format_timestamp(now),
     }

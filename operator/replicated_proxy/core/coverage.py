@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from replicated_proxy.core.applications import APP_SLUG_LABEL, Application
 from replicated_proxy.core.hosts import HostOverrides, resolve_hosts
 from replicated_proxy.core.licenses import License
 from replicated_proxy.core.routes import Definitions, NamespaceRules, Route, RoutingTable
+from replicated_proxy.core.routing_documents import LARGEST_DOCUMENT, route_size
 
 APP_LABEL: Final = "proxy.kots.io/app"
 REWRITE_LABEL: Final = "proxy.kots.io/rewrite"
 SYNC_LABEL: Final = "proxy.kots.io/sync"
 DISABLED: Final = "disabled"
+_ROUTE_SHARE: Final = 400_000  # 5,000 listed namespaces with the longest names take 355 kB.
+_RULES_SHARE: Final = 200_000  # Kept for what namespaces say about themselves.
+_NAME_OVERHEAD: Final = 8  # `"":[0],` around a listed name.
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,11 @@ class Namespace:
     uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     terminating: bool = False
+
+    @property
+    def opted_out(self) -> bool:
+        """Tell whether the namespace itself asks to be left out."""
+        return self.labels.get(SYNC_LABEL) == DISABLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +148,25 @@ class Sources:
         licenses: the usable ones and those to be frozen.
         applications: all of them.
         definitions: under which both were read.
+        noted: UIDs of the Licenses that our copies were made from: what is known to have been in effect.
     """
 
     licenses: tuple[License, ...] = ()
     applications: tuple[Application, ...] = ()
     definitions: Definitions = Definitions()
+    noted: frozenset[str] = frozenset()
+
+
+class _Row(NamedTuple):
+    """A route with the namespaces that are listed for it."""
+
+    route: Route
+    listed: frozenset[str]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in the published table, at most."""
+        return route_size(self.route) + sum(len(name) + _NAME_OVERHEAD for name in self.listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +178,14 @@ class TablePlan:
         bindings: which Application belongs to which License.
         held: UIDs of Licenses whose routes were taken over from the table before: frozen ones and unknown ones.
             Their entries in copies stay as they are; nothing new is written for them.
+        oversized: UIDs of Licenses whose routes would take more than their share of the table: what was published
+            of them stays, and nothing of a new one is published.
     """
 
     table: RoutingTable
     bindings: Bindings
     held: frozenset[str]
+    oversized: frozenset[str] = frozenset()
 
 
 def plan_table(
@@ -174,22 +200,50 @@ def plan_table(
         previous: the table published last, also by a process before this one.
     """
     bindings = bind_applications(sources.licenses, sources.applications)
-    rows = [(route, _listed_before(route, previous)) for route in previous.routes if _is_held(route, sources)]
-    held = frozenset(route.uid for route, _ in rows)
-    held_keys = {route.license for route, _ in rows}
-    for lic in sources.licenses:
-        if lic.identity.key not in held_keys and not is_frozen(lic):
-            applications = bindings.by_license[lic.identity.uid]
-            listed = frozenset(name for item in applications for name in item.namespaces)
-            rows.append((_plan_route(lic, applications, settings.hosts, sources.definitions), listed))
-    rows.sort(key=lambda row: row[0].age_key)
+    published = _published_rows(previous)
+    held = [row for row in published.values() if _is_held(row.route, sources)]
+    taken = {row.route.license for row in held}
+    planned = [
+        _plan_row(lic, bindings.by_license[lic.identity.uid], sources, settings)
+        for lic in sources.licenses
+        if lic.identity.key not in taken and (not is_frozen(lic) or lic.identity.uid in sources.noted)
+    ]
+    rows, oversized = _within_budget(sorted([*held, *planned], key=lambda row: row.route.age_key), published)
+    frozen = {lic.identity.uid for lic in sources.licenses if is_frozen(lic)}
     table = RoutingTable(
         secret_name=settings.secret_name,
-        routes=tuple(route for route, _ in rows),
-        listed=_index_names([names for _, names in rows]),
+        routes=tuple(row.route for row in rows),
+        listed=_index_names([row.listed for row in rows]),
         rules=_plan_rules(namespaces, settings),
     )
-    return TablePlan(table, bindings, held)
+    kept = {row.route.uid for row in held} | oversized | frozen
+    return TablePlan(table, bindings, frozenset(kept & {row.route.uid for row in rows}), frozenset(oversized))
+
+
+def _plan_row(lic: License, applications: Sequence[Application], sources: Sources, settings: CoverageSettings) -> _Row:
+    """Make a License's row anew.
+
+    Also for a frozen one whose row got lost with the published table, while copies tell that it was in effect.
+    """
+    listed = frozenset(name for item in applications for name in item.namespaces)
+    return _Row(_plan_route(lic, applications, settings.hosts, sources.definitions), listed)
+
+
+def _within_budget(rows: Sequence[_Row], published: Mapping[str, _Row]) -> tuple[list[_Row], set[str]]:
+    """Keep the table within a ConfigMap, oldest first, without letting one License crowd the others out.
+
+    A row that takes more than its share is not published; what was published of it before stays.
+    """
+    kept, oversized, left = [], set(), LARGEST_DOCUMENT - _RULES_SHARE
+    for row in rows:
+        fits = row.size <= min(_ROUTE_SHARE, left)
+        used = row if fits else published.get(row.route.uid)
+        if not fits:
+            oversized.add(row.route.uid)
+        if used is not None:
+            left -= used.size
+            kept.append(used)
+    return kept, oversized
 
 
 def is_frozen(lic: License) -> bool:
@@ -213,10 +267,13 @@ def _is_held(route: Route, sources: Sources) -> bool:
     return missing and route.definitions.applications != sources.definitions.applications
 
 
-def _listed_before(route: Route, previous: RoutingTable) -> frozenset[str]:
-    """Return the namespaces that a published table lists for a route."""
-    position = previous.routes.index(route)
-    return frozenset(name for name, positions in previous.listed.items() if position in positions)
+def _published_rows(previous: RoutingTable) -> dict[str, _Row]:
+    """Take the published table apart, by License UID."""
+    listed: list[set[str]] = [set() for _ in previous.routes]
+    for name, positions in previous.listed.items():
+        for position in positions:
+            listed[position].add(name)
+    return {route.uid: _Row(route, frozenset(names)) for route, names in zip(previous.routes, listed, strict=True)}
 
 
 def _index_names(names_by_position: Sequence[frozenset[str]]) -> Mapping[str, tuple[int, ...]]:
@@ -257,7 +314,7 @@ def _plan_rules(namespaces: Iterable[Namespace], settings: CoverageSettings) -> 
     """Read what namespaces say about themselves by label."""
     opted_out, unrewritten, claims = set(settings.excluded), set(), {}
     for namespace in namespaces:
-        if namespace.labels.get(SYNC_LABEL) == DISABLED:
+        if namespace.opted_out:
             opted_out.add(namespace.name)
         if namespace.labels.get(REWRITE_LABEL) == DISABLED:
             unrewritten.add(namespace.name)

@@ -18,6 +18,7 @@ from replicated_proxy.core.objects import (
     list_at,
     mapping_at,
     parse_timestamp,
+    quote,
     read_identity,
     text_at,
 )
@@ -81,6 +82,7 @@ class License:
         proxy_domains: custom proxy domains in falling precedence: default channel, then the License itself.
         expiry: when it ends.
         paused: frozen by annotation: nothing is written or deleted for it.
+        deleting: marked for deletion, and kept only by somebody's finalizer.
         problems: fields that were left out, one sentence each.
     """
 
@@ -91,6 +93,7 @@ class License:
     proxy_domains: tuple[str, ...] = ()
     expiry: Expiry = Expiry()
     paused: bool = False
+    deleting: bool = False
     problems: tuple[str, ...] = ()
 
 
@@ -104,7 +107,7 @@ def parse_license(body: Body) -> License:
     slug, license_id = text_at(spec, "appSlug"), text_at(spec, "licenseID")
     if not _SLUG.fullmatch(slug):
         raise InvalidLicense(
-            f"spec.appSlug {slug[:80]!r} is no application slug: use the license.yaml of the vendor portal unchanged"
+            f"spec.appSlug {quote(slug)} is no application slug: use the license.yaml of the vendor portal unchanged"
         )
     if not license_id:
         raise InvalidLicense("spec.licenseID is empty: use the license.yaml of the vendor portal unchanged")
@@ -117,6 +120,7 @@ def parse_license(body: Body) -> License:
         proxy_domains=domains,
         expiry=read_expiry(mapping_at(spec, "entitlements")),
         paused=text_at(body, "metadata", "annotations", PAUSED_ANNOTATION) == "true",
+        deleting=bool(text_at(body, "metadata", "deletionTimestamp")),
         problems=problems,
     )
 
@@ -132,7 +136,7 @@ def read_expiry(entitlements: Body) -> Expiry:
     if value is None:
         return Expiry()
     if kind not in (None, "", "String"):  # No set: the value may be a list.
-        return Expiry(problem=f"entitlement expires_at has valueType {kind!r}; it must be String")
+        return Expiry(problem=f"entitlement expires_at has valueType {quote(kind)}; it must be String")
     if not isinstance(value, str):
         return Expiry(problem="entitlement expires_at is not a string")
     if not value:
@@ -149,7 +153,7 @@ def _read_proxy_domains(spec: Body) -> tuple[tuple[str, ...], tuple[str, ...]]:
     found = [text_at(channel, "replicatedProxyDomain") for channel in channels]
     found = [text for text in (*found, text_at(spec, "replicatedProxyDomain")) if text]
     problems = tuple(
-        f"replicatedProxyDomain {text[:80]!r} is not a host: write it without scheme and path"
+        f"replicatedProxyDomain {quote(text)} is not a host: write it without scheme and path"
         for text in found
         if not is_registry_host(text)
     )

@@ -20,6 +20,15 @@ _RFC3339: Final = re.compile(
 _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*", re.ASCII)
 _LONGEST_SUBDOMAIN: Final = 253
+_LONGEST_QUOTE: Final = 80
+
+
+def quote(value: object) -> str:
+    """Show a value of anybody's in a message, cut to what a reader can use; of lists and objects only the type."""
+    if isinstance(value, str):
+        fits = len(value) <= _LONGEST_QUOTE
+        return repr(value) if fits else f"{value[:_LONGEST_QUOTE]!r}…"
+    return repr(value) if isinstance(value, int | float | None) else type(value).__name__
 
 
 def mapping_at(owner: object, *path: str) -> Body:
@@ -54,18 +63,18 @@ def parse_timestamp(text: str) -> datetime:
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not an RFC 3339 timestamp such as 2030-07-27T00:00:00Z")
+        raise ValueError(f"{quote(text)} is not an RFC 3339 timestamp such as 2030-07-27T00:00:00Z")
     fraction = (match["fraction"] or "0")[:6]
     zone = "+00:00" if match["zone"] == "Z" else match["zone"]
     try:
         return datetime.fromisoformat(f"{match['seconds']}.{fraction:0<6}{zone}").astimezone(UTC)
     except OverflowError as error:
-        raise ValueError(f"{text!r} lies outside the years 1 to 9999 in UTC") from error
+        raise ValueError(f"{quote(text)} lies outside the years 1 to 9999 in UTC") from error
 
 
 def format_timestamp(moment: datetime) -> str:
-    """Write a moment as Kubernetes does: UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Write a moment as Kubernetes does: UTC, whole seconds, four digits of the year (`strftime` writes fewer)."""
+    return f"{moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 def is_namespace_name(text: str) -> bool:

@@ -53,10 +53,9 @@ class Ownership:
         return {MANAGED_BY_LABEL: MANAGER, INSTALLATION_LABEL: self.token}
 
     def marks(self, labels: Mapping[str, object], annotations: Mapping[str, object]) -> bool:
-        """Tell whether an object is ours: by label, or by annotation where somebody stripped the labels."""
-        if INSTALLATION_LABEL in labels:
-            return labels[INSTALLATION_LABEL] == self.token and labels.get(MANAGED_BY_LABEL) == MANAGER
-        return annotations.get(INSTALLATION_ANNOTATION) == self.installation
+        """Tell whether an object is ours: by label or by annotation, so that one edit does not make it foreign."""
+        noted = annotations.get(INSTALLATION_ANNOTATION) == self.installation
+        return labels.get(INSTALLATION_LABEL) == self.token or noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,11 @@ class ObservedSecret:
     content: bytes | None = field(default=None, repr=False)
     licenses: tuple[str, ...] = ()
     other_keys: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Tell whether it is somebody else's, who did not offer it: never to be changed."""
+        return not (self.ours or self.adoptable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,7 @@ def _choose_action(desired: DesiredSecret | None, observed: ObservedSecret | Non
         return Action.CREATE if desired else Action.NOTHING
     if desired is None:
         return Action.DELETE if observed.ours else Action.NOTHING
-    if not (observed.ours or observed.adoptable):
+    if observed.foreign:
         return Action.CONFLICT
     if _is_settled(desired, observed):
         return Action.NOTHING

@@ -24,6 +24,10 @@ class InvalidRoutingTable(ValueError):
     """The text is no routing table of a format known here."""
 
 
+class NewerRoutingTable(InvalidRoutingTable):
+    """A format of a later version: it must not be overwritten, since it holds what this version cannot know."""
+
+
 class RoutingTableTooLarge(ValueError):
     """The table would not fit into a ConfigMap."""
 
@@ -61,19 +65,26 @@ def decode_table(text: str) -> RoutingTable:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidRoutingTable(f"the routing table is no JSON: {error}") from error
-    if mapping_at(document).get("format") != FORMAT:
-        raise InvalidRoutingTable(
-            f"routing table format {mapping_at(document).get('format')!r} is not {FORMAT}: upgrade the webhook"
-        )
+    written = mapping_at(document).get("format")
+    if isinstance(written, int) and written > FORMAT:
+        raise NewerRoutingTable(f"routing table format {written} is newer than {FORMAT}, which this version knows")
+    if written != FORMAT:
+        raise InvalidRoutingTable(f"routing table format {written!r} is not {FORMAT}")
     try:
+        routes = tuple(_decode_route(mapping_at(route)) for route in list_at(document, "routes"))
         return RoutingTable(
             secret_name=_required(mapping_at(document), "secretName"),
-            routes=tuple(_decode_route(mapping_at(route)) for route in list_at(document, "routes")),
-            listed=_decode_listed(mapping_at(document, "listed")),
+            routes=routes,
+            listed=_decode_listed(mapping_at(document, "listed"), len(routes)),
             rules=_decode_rules(mapping_at(document, "rules")),
         )
     except ValueError as error:
         raise InvalidRoutingTable(f"the routing table is damaged: {error}") from error
+
+
+def route_size(route: Route) -> int:
+    """Return how many bytes one License takes in the document, without its listed names."""
+    return len(json.dumps(_encode_route(route), separators=(",", ":"), ensure_ascii=False).encode()) + 1
 
 
 def _encode_route(route: Route) -> Mapping[str, object]:
@@ -154,6 +165,10 @@ def _decode_rules(fields: Body) -> NamespaceRules:
     )
 
 
-def _decode_listed(fields: Body) -> Mapping[str, tuple[int, ...]]:
-    """Read which License lists which namespace."""
-    return {name: tuple(position for position in list_at(fields, name) if isinstance(position, int)) for name in fields}
+def _decode_listed(fields: Body, routes: int) -> Mapping[str, tuple[int, ...]]:
+    """Read which License lists which namespace; a position that names no License is left out."""
+    known = range(routes)
+    return {
+        name: tuple(place for place in list_at(fields, name) if isinstance(place, int) and place in known)
+        for name in fields
+    }

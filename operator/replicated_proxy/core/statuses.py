@@ -6,6 +6,8 @@ read by everybody, at each change (external-secrets#1441).
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +20,10 @@ from replicated_proxy.core.objects import format_timestamp
 
 _MOST_FAILURES: Final = 20
 _LONGEST_MESSAGE: Final = 256
+_MOST_SHADOWS: Final = 3
+_DELETING: Final = (
+    "being deleted: it is no longer used, its credentials are taken back; a finalizer of somebody else keeps the object"
+)
 
 
 class SyncState(StrEnum):
@@ -28,6 +34,9 @@ class SyncState(StrEnum):
     FAILED = "failed"
     CONFLICTING = "conflicting"
     PENDING = "pending"
+
+
+_FAILURES: Final = frozenset({SyncState.FAILED, SyncState.CONFLICTING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,16 @@ class StatusReason(StrEnum):
     """Condition reasons of Licenses and Applications; listed with cause and remedy in `docs/status.md`."""
 
     USABLE = "Usable"
+    SHADOWED = "Shadowed"
+    DELETING = "Deleting"
     PAUSED = "Paused"
     INVALID_LICENSE = "InvalidLicense"
     INVALID_EXPIRY = "InvalidExpiry"
     NOT_HONOURED = "NamespaceNotHonoured"
-    HELD = "ApplicationUnknown"
+    APPLICATION_UNKNOWN = "ApplicationUnknown"
     ALL_SYNCED = "AllSynced"
     SYNCING = "Syncing"
+    HELD = "Held"
     CONFLICT = "Conflict"
     SYNC_FAILED = "SyncFailed"
     EXCLUDED = "Excluded"
@@ -72,6 +84,46 @@ class StatusReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What came of many namespaces, in few words.
+
+    Attributes:
+        counts: how many stand how; states without any may be absent.
+        failures: the first failing namespaces by name, with what came of them.
+    """
+
+    counts: Mapping[SyncState, int] = field(default_factory=dict)
+    failures: tuple[tuple[str, SyncResult], ...] = ()
+
+    def count(self, state: SyncState) -> int:
+        """Tell how many namespaces stand like this."""
+        return self.counts.get(state, 0)
+
+
+def tally_results(results: Mapping[str, SyncResult]) -> Tally:
+    """Sum up what came of each namespace, by name."""
+    failing = ((name, result) for name, result in results.items() if result.state in _FAILURES)
+    counts = Counter(result.state for result in results.values())
+    return Tally(counts, tuple(heapq.nsmallest(_MOST_FAILURES, failing, key=_by_name)))
+
+
+def merge_tallies(tallies: Iterable[Tally]) -> Tally:
+    """Sum up several; no namespace may be in two of them."""
+    counts: dict[SyncState, int] = {}
+    failures: list[tuple[str, SyncResult]] = []
+    for tally in tallies:
+        for state, number in tally.counts.items():
+            counts[state] = counts.get(state, 0) + number
+        failures += tally.failures
+    return Tally(counts, tuple(sorted(failures, key=_by_name)[:_MOST_FAILURES]))
+
+
+def _by_name(item: tuple[str, SyncResult]) -> str:
+    """Sort key of failures."""
+    return item[0]
+
+
+@dataclass(frozen=True, slots=True)
 class LicenseReport:
     """Everything that a License's status is made of.
 
@@ -80,7 +132,9 @@ class LicenseReport:
         problem: why it could not be read or is not used.
         problem_reason: the reason code for that.
         held: its routes were taken over because an Application became unknown.
-        results: what came of each namespace it covers.
+        tally: what came of the namespaces it covers.
+        shadows: `namespace/name` of each License of the same application that gives the credentials instead, with
+            the number of namespaces where it does.
         secret_name: where its credential goes.
         own_namespace_excluded: no pull secret in its own namespace.
     """
@@ -89,9 +143,15 @@ class LicenseReport:
     problem: str = ""
     problem_reason: str = ""
     held: bool = False
-    results: Mapping[str, SyncResult] = field(default_factory=dict)
+    tally: Tally = Tally()
+    shadows: Mapping[str, int] = field(default_factory=dict)
     secret_name: str = ""
     own_namespace_excluded: bool = False
+
+    @property
+    def frozen(self) -> bool:
+        """Tell whether nothing new is written for it."""
+        return self.held or (self.lic is not None and (self.lic.paused or bool(self.lic.expiry.problem)))
 
 
 def license_conditions(report: LicenseReport) -> list[Condition]:
@@ -104,6 +164,8 @@ def _license_ready(report: LicenseReport) -> Condition:
     lic = report.lic
     if report.problem or lic is None:
         return Condition("Ready", ConditionStatus.FALSE, report.problem_reason, report.problem)
+    if lic.deleting:
+        return Condition("Ready", ConditionStatus.FALSE, StatusReason.DELETING, _DELETING)
     if lic.paused:
         text = "paused by annotation: nothing is written or deleted for it, published routes stay"
         return Condition("Ready", ConditionStatus.UNKNOWN, StatusReason.PAUSED, text)
@@ -112,28 +174,46 @@ def _license_ready(report: LicenseReport) -> Condition:
         return Condition("Ready", ConditionStatus.FALSE, StatusReason.INVALID_EXPIRY, text)
     if report.held:
         text = "an Application it was bound to is gone with its CustomResourceDefinition: apply it again"
-        return Condition("Ready", ConditionStatus.UNKNOWN, StatusReason.HELD, text)
-    notes = [*lic.problems, *([_EXCLUDED] if report.own_namespace_excluded else [])]
-    reason = StatusReason.EXCLUDED if report.own_namespace_excluded else StatusReason.USABLE
+        return Condition("Ready", ConditionStatus.UNKNOWN, StatusReason.APPLICATION_UNKNOWN, text)
+    return _ready_with_notes(report, lic)
+
+
+def _ready_with_notes(report: LicenseReport, lic: License) -> Condition:
+    """Say that a License is used, and where not."""
+    notes, reason = [*lic.problems], StatusReason.USABLE
+    if report.own_namespace_excluded:
+        notes.insert(0, "its own namespace is excluded and gets no pull secret")
+        reason = StatusReason.EXCLUDED
+    if report.shadows:
+        notes.insert(0, _describe_shadows(report.shadows))
+        reason = StatusReason.SHADOWED
     return Condition("Ready", ConditionStatus.TRUE, reason, "; ".join(notes) or "the License is used")
 
 
-_EXCLUDED: Final = "its own namespace is excluded and gets no pull secret"
+def _describe_shadows(shadows: Mapping[str, int]) -> str:
+    """Say which Licenses of the same application go before this one, and where."""
+    named = [f"{key} in {number} namespaces" for key, number in sorted(shadows.items())[:_MOST_SHADOWS]]
+    more = f" and {len(shadows) - _MOST_SHADOWS} others elsewhere" if len(shadows) > _MOST_SHADOWS else ""
+    return f"another License of this application gives the credentials: {', '.join(named)}{more}"
 
 
 def _license_synced(report: LicenseReport) -> Condition:
     """Tell whether every namespace has its pull secret."""
-    counts = count_states(report.results.values())
-    if counts[SyncState.CONFLICTING]:
+    tally = report.tally
+    if conflicting := tally.count(SyncState.CONFLICTING):
         text = (
-            f"in {counts[SyncState.CONFLICTING]} namespaces a Secret {report.secret_name} is not ours and was left "
+            f"in {conflicting} namespaces a Secret {report.secret_name} is not ours and was left "
             "alone: rename it, or annotate it proxy.kots.io/adopt=true"
         )
         return Condition("Synced", ConditionStatus.FALSE, StatusReason.CONFLICT, text)
-    if counts[SyncState.FAILED]:
-        text = f"{counts[SyncState.FAILED]} namespaces failed; status.failures names them"
+    if failed := tally.count(SyncState.FAILED):
+        text = f"{failed} namespaces failed; status.failures names them"
         return Condition("Synced", ConditionStatus.FALSE, StatusReason.SYNC_FAILED, text)
-    if counts[SyncState.WAITING]:
+    waiting = tally.count(SyncState.WAITING)
+    if waiting and report.frozen:
+        text = f"{waiting} namespaces have no pull secret and get none while its last good state is kept; see Ready"
+        return Condition("Synced", ConditionStatus.UNKNOWN, StatusReason.HELD, text)
+    if waiting:
         text = "pull secrets are being written"
         return Condition("Synced", ConditionStatus.FALSE, StatusReason.SYNCING, text)
     return Condition("Synced", ConditionStatus.TRUE, StatusReason.ALL_SYNCED, "every namespace has its pull secret")
@@ -141,41 +221,26 @@ def _license_synced(report: LicenseReport) -> Condition:
 
 def license_fields(report: LicenseReport) -> dict[str, Any]:
     """Write what of a License's status is no condition."""
-    counts = count_states(report.results.values())
-    desired = sum(counts.values()) - counts[SyncState.PENDING]
+    tally = report.tally
+    synced, pending = tally.count(SyncState.SYNCED), tally.count(SyncState.PENDING)
+    desired = sum(tally.counts.values()) - pending
     expiry = report.lic.expiry.at if report.lic else None
     return {
         "expiresAt": format_timestamp(expiry) if expiry else None,
         "secretName": report.secret_name,
         "namespaces": {
             "desired": desired,
-            "synced": counts[SyncState.SYNCED],
-            "failed": counts[SyncState.FAILED],
-            "conflicting": counts[SyncState.CONFLICTING],
-            "pending": counts[SyncState.PENDING],
-            "summary": f"{counts[SyncState.SYNCED]}/{desired}",
+            "synced": synced,
+            "failed": tally.count(SyncState.FAILED),
+            "conflicting": tally.count(SyncState.CONFLICTING),
+            "pending": pending,
+            "summary": f"{synced}/{desired}",
         },
-        "failures": _sample_failures(report.results),
+        "failures": [
+            {"namespace": name, "reason": result.reason, "message": result.message[:_LONGEST_MESSAGE]}
+            for name, result in tally.failures
+        ],
     }
-
-
-def count_states(results: Iterable[SyncResult]) -> dict[SyncState, int]:
-    """Count namespaces by state."""
-    counts = dict.fromkeys(SyncState, 0)
-    for result in results:
-        counts[result.state] += 1
-    return counts
-
-
-def _sample_failures(results: Mapping[str, SyncResult]) -> list[dict[str, str]]:
-    """Name the first failing namespaces in alphabetical order."""
-    failing = sorted(
-        (name, result) for name, result in results.items() if result.state in {SyncState.FAILED, SyncState.CONFLICTING}
-    )
-    return [
-        {"namespace": name, "reason": result.reason, "message": result.message[:_LONGEST_MESSAGE]}
-        for name, result in failing[:_MOST_FAILURES]
-    ]
 
 
 def application_conditions(application: Application, problem: str, note: str = "") -> list[Condition]:
@@ -190,7 +255,7 @@ def application_conditions(application: Application, problem: str, note: str = "
         return [Condition("Ready", ConditionStatus.FALSE, StatusReason.NOT_BOUND, problem)]
     if application.problems or note:
         reason = StatusReason.ENTRIES_SKIPPED if application.problems else StatusReason.HOST_OVERRIDDEN
-        text = "; ".join(filter(None, (note, *application.problems)))[:1024]
+        text = "; ".join(filter(None, (note, *application.problems)))
         return [Condition("Ready", ConditionStatus.FALSE, reason, text)]
     return [Condition("Ready", ConditionStatus.TRUE, StatusReason.BOUND, "bound to the License of its namespace")]
 

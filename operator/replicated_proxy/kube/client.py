@@ -7,18 +7,19 @@ out on purpose: they cost time for each object, and raw JSON keeps fields that t
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 import aiohttp
-import msgspec
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
+from yaml import YAMLError
 
-from replicated_proxy.kube.errors import Gone, Unreachable, error_from_status
+from replicated_proxy.core.objects import text_at
+from replicated_proxy.kube.answers import read_error, read_event, read_items, read_object, unreachable
+from replicated_proxy.kube.errors import ApiError, Gone, NoCluster
 from replicated_proxy.kube.resources import Resource
 
 Object = dict[str, Any]
@@ -29,6 +30,9 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 _REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _PAGE: Final = 500
+_LISTING_TRIES: Final = 4
+# What can be wrong in a kubeconfig has no error of its own: its text, types in it, files that it names.
+_UNUSABLE: Final = (kube_config.ConfigException, YAMLError, LookupError, OSError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +90,18 @@ class KubeClient:
         """Connect by a kubeconfig file, or from inside a Pod when none is given.
 
         Raises:
-            kubernetes.aio.config.ConfigException: neither is there, or it cannot be read.
+            NoCluster: neither is there, or it cannot be read.
         """
         configuration = Configuration()
         configuration.connection_pool_maxsize = 64  # Concurrency of the controller and its watches, with room.
-        if kubeconfig is None:
-            kube_config.load_incluster_config(client_configuration=configuration)
-        else:
-            await kube_config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-        return cls(configuration)
+        try:
+            if kubeconfig is None:
+                kube_config.load_incluster_config(client_configuration=configuration)
+            else:
+                await kube_config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+            return cls(configuration)
+        except _UNUSABLE as error:
+            raise NoCluster(_no_cluster(kubeconfig, error)) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -103,7 +110,8 @@ class KubeClient:
     async def connection(self) -> Connection:
         """Return how to reach the API server, with the token of now."""
         configuration = self._configuration
-        token: str | None = await configuration.get_api_key_with_prefix("BearerToken")
+        with unreachable():
+            token: str | None = await configuration.get_api_key_with_prefix("BearerToken")
         return Connection(
             server=configuration.host,
             ca_file=configuration.ssl_ca_cert,
@@ -117,12 +125,17 @@ class KubeClient:
         return await self._request("GET", resource.path(name, namespace))
 
     async def list_all(self, resource: Resource, namespace: str = "", field_selector: str = "") -> Listing:
-        """List completely, in pages; a page token that expires (410) starts the listing anew."""
-        while True:
+        """List completely, in pages; a page token that expires (410) starts the listing anew.
+
+        Raises:
+            ApiError: `Gone` when each of a few tries outlived its token.
+        """
+        for attempt in range(_LISTING_TRIES - 1):
             try:
                 return await self._list_pages(resource.path(namespace=namespace), field_selector)
-            except Gone:
-                continue
+            except Gone as error:
+                await retry_pause(attempt, error)
+        return await self._list_pages(resource.path(namespace=namespace), field_selector)
 
     async def _list_pages(self, path: str, field_selector: str) -> Listing:
         """List page by page."""
@@ -130,11 +143,11 @@ class KubeClient:
         query = {"limit": str(_PAGE)} | ({"fieldSelector": field_selector} if field_selector else {})
         while True:
             page = await self._request("GET", path, query=query)
-            items += page.get("items") or ()
-            metadata = page.get("metadata") or {}
-            if not metadata.get("continue"):
-                return Listing(tuple(items), str(metadata.get("resourceVersion", "")))
-            query["continue"] = metadata["continue"]
+            items += read_items(page)
+            token = text_at(page, "metadata", "continue")
+            if not token:
+                return Listing(tuple(items), text_at(page, "metadata", "resourceVersion"))
+            query["continue"] = token
 
     async def create(self, resource: Resource, body: Object, namespace: str = "") -> Object:
         """Create an object."""
@@ -175,7 +188,8 @@ class KubeClient:
         """Yield `(type, object)` of each change, bookmarks included, until the server ends the watch.
 
         Raises:
-            ApiError: also for an ERROR event in the stream (`Gone` when `since` is too old).
+            ApiError: also for an ERROR event in the stream (`Gone` when `since` is too old), and for one that cannot be
+                read: what came after it is lost, so only a new listing helps.
         """
         query = {
             "watch": "true",
@@ -190,14 +204,9 @@ class KubeClient:
         response = await self._send(_Request("GET", resource.path(namespace=namespace), query, timeout=timeout))
         try:
             if response.status >= 300:
-                raise error_from_status(response.status, _decode(await response.read()), response.reason or "")
-            while line := await response.content.readline():
-                event = msgspec.json.decode(line)
-                if event["type"] == "ERROR":
-                    raise error_from_status(event["object"].get("code", 500), event["object"], "watch error")
-                yield event["type"], event["object"]
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(str(error) or type(error).__name__) from error
+                raise await read_error(response)
+            while event := await read_event(response):
+                yield event
         finally:
             response.close()
 
@@ -213,18 +222,13 @@ class KubeClient:
         """Send a request and decode the answer."""
         request = _Request(method, path, query or {}, body, content_type)
         response = await self._send(request)
-        try:
-            raw = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(str(error) or type(error).__name__) from error
-        decoded = _decode(raw)
         if response.status >= 300:
-            raise error_from_status(response.status, decoded, response.reason or "")
-        return decoded if isinstance(decoded, dict) else {}
+            raise await read_error(response)
+        return await read_object(response, f"{method} {path}")
 
     async def _send(self, request: _Request) -> aiohttp.ClientResponse:
         """Send a request by the official client's transport and authentication."""
-        try:
+        with unreachable():
             method, url, headers, body, _ = await self._api.param_serialize(
                 request.method,
                 request.path,
@@ -234,20 +238,20 @@ class KubeClient:
                 auth_settings=["BearerToken"],
             )
             answer = await self._api.call_api(method, url, headers, body, _request_timeout=request.timeout)
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
-            raise Unreachable(str(error) or type(error).__name__) from error
         response: aiohttp.ClientResponse = answer.response
         return response
 
 
-def _decode(raw: bytes) -> Any:
-    """Decode JSON; an answer that is none (a proxy's error page) decodes to nothing."""
-    try:
-        return msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return None
+def _no_cluster(kubeconfig: Path | None, error: Exception) -> str:
+    """Say what is missing and what to do."""
+    # YAML's errors quote the line, which may hold a token.
+    problem = type(error).__name__ if isinstance(error, YAMLError) else f"{type(error).__name__}: {error}"
+    if kubeconfig is None:
+        return f"no service account to reach the API server with ({problem}); outside a Pod give --kubeconfig"
+    return f"kubeconfig {kubeconfig} cannot be used ({problem}); kubectl has to work with it"
 
 
-async def retry_pause(attempt: int) -> None:
-    """Wait before trying again: 0.2 s, doubled each time, 10 s at most."""
-    await asyncio.sleep(min(0.2 * 2 ** min(attempt, 10), 10.0))
+async def retry_pause(attempt: int, error: ApiError | None = None) -> None:
+    """Wait before trying again: 0.2 s, doubled each time, 10 s at most; longer where the server asked for it."""
+    asked = error.retry_after if error is not None else 0.0
+    await asyncio.sleep(max(min(0.2 * 2 ** min(attempt, 10), 10.0), asked))

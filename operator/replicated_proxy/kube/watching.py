@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Final
 
+from replicated_proxy.core.objects import text_at
 from replicated_proxy.kube.client import KubeClient, Object, retry_pause
 from replicated_proxy.kube.errors import ApiError
 from replicated_proxy.kube.resources import Resource
 
 _log = logging.getLogger(__name__)
+_STEADY_SECONDS: Final = 30.0  # After as long as this an interruption is a new one.
+_SHORT_WATCH_SECONDS: Final = 1.0
 
 
 async def follow_object(
@@ -22,31 +26,42 @@ async def follow_object(
 ) -> AsyncIterator[Object | None]:
     """Yield the object now and after each change, None while it does not exist; never ends by itself.
 
-    Errors are logged and tried again with growing pauses; the last yielded state stands meanwhile.
+    Errors are logged and tried again with growing pauses; the last yielded state stands meanwhile. A listing that
+    succeeds does not shorten them: where only the watch is refused, each try begins with one.
     """
     attempt = 0
+    clock = asyncio.get_running_loop().time
     while True:
+        begun = clock()
         try:
             async for body in _follow_once(client, resource, name, namespace):
-                attempt = 0
                 yield body
         except ApiError as error:
             _log.warning("watch of %s %s interrupted: %s", resource.plural, name, error)
-            await retry_pause(attempt)
+            attempt = 0 if clock() - begun > _STEADY_SECONDS else attempt
+            await retry_pause(attempt, error)
             attempt += 1
 
 
 async def _follow_once(
     client: KubeClient, resource: Resource, name: str, namespace: str
 ) -> AsyncIterator[Object | None]:
-    """List, then watch until the watch ends or fails."""
+    """List, then watch until a watch fails; one that the server ends in its time goes on from the last version."""
     selector = f"metadata.name={name}"
     listing = await client.list_all(resource, namespace, selector)
     yield listing.items[0] if listing.items else None
     since = listing.resource_version
+    clock = asyncio.get_running_loop().time
     while True:
+        begun = clock()
         async for kind, body in client.watch(resource, since, namespace=namespace, field_selector=selector):
-            since = body["metadata"]["resourceVersion"]
+            since = text_at(body, "metadata", "resourceVersion")
             if kind != "BOOKMARK":
                 yield None if kind == "DELETED" else body
-        await asyncio.sleep(0)  # The server ended the watch in its time: go on from the last version seen.
+        if clock() - begun < _SHORT_WATCH_SECONDS:
+            await _pause()
+
+
+async def _pause() -> None:
+    """Wait where a server (or a proxy before it) ends each watch at once: asking again at once would be a loop."""
+    await asyncio.sleep(1.0)

@@ -53,13 +53,14 @@ class ReviewHandler:
         return answer
 
     def _answer(self, received: ReceivedReview) -> bytes:
-        """Decide and encode; a mistake of ours must not keep anybody's Pod from running."""
+        """Convert, decide and encode; a mistake of ours must not keep anybody's Pod from running."""
         table = self._tables.table
-        if received.review is None or table is None:
-            self._tally.count_review("not-ours", dry_run=received.dry_run)
-            return encode_unchanged(received.uid)
         try:
-            verdict = self._decide(received.review, table, self._policy)
+            review = received.review
+            if review is None or table is None:
+                self._tally.count_review("not-ours", dry_run=received.dry_run)
+                return encode_unchanged(received.uid)
+            verdict = self._decide(review, table, self._policy)
             answer = encode_verdict(received.uid, verdict)
         except Exception as error:  # noqa: BLE001 - whatever it is, the Pod is admitted as it is.
             self._report(received, error)

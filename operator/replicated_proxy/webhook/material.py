@@ -44,15 +44,15 @@ class MaterialHolder:
     def update(self, secret: Body | None) -> None:
         """Take over what the serving Secret holds now.
 
-        What cannot be read, and what nobody would trust while the one in use is trusted, is left alone: the
-        certificate in use stays.
+        What cannot be read or put on disk for a moment, and what nobody would trust while the one in use is trusted, is
+        left alone: the certificate in use stays.
         """
         if secret is None:
             _log.warning("the serving Secret does not exist; the certificate in use stays")
             return
         try:
             self._take(read_serving(secret))
-        except InvalidCertificate as error:
+        except (InvalidCertificate, OSError) as error:
             _log.warning("serving certificate not taken over, the one in use stays: %s", error)
 
     def _take(self, material: ServingMaterial) -> None:

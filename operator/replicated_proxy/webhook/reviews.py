@@ -132,14 +132,19 @@ class ReceivedReview:
         uid: of this call; the answer repeats it.
         dry_run: nothing will be stored.
         namespace, name: for the log; the name may be empty where the API server is still to make one.
-        review: what the core is asked, or None when the request is none of those that this webhook is for.
+        request: as decoded, or None when it is none of those that this webhook is for.
     """
 
     uid: str
     dry_run: bool
     namespace: str
     name: str
-    review: PodReview | None
+    request: _Request | None
+
+    @property
+    def review(self) -> PodReview | None:
+        """Make what the core is asked, or None; not part of decoding, since a mistake in it must not refuse a Pod."""
+        return None if self.request is None else _convert(self.request)
 
 
 def decode_review(body: bytes) -> ReceivedReview:
@@ -156,7 +161,7 @@ def decode_review(body: bytes) -> ReceivedReview:
         return _decode_foreign(body, error)
     _check_version(review.apiVersion, review.kind)
     request = review.request
-    return _receive(request, _convert(request) if _is_ours(request) else None)
+    return _receive(request, request if _is_ours(request) else None)
 
 
 def _decode_foreign(body: bytes, error: Exception) -> ReceivedReview:
@@ -187,9 +192,9 @@ def _is_ours(request: _Envelope) -> bool:
     return request.operation == "UPDATE" and request.subResource == _EPHEMERAL
 
 
-def _receive(request: _Envelope, review: PodReview | None) -> ReceivedReview:
+def _receive(request: _Envelope, ours: _Request | None) -> ReceivedReview:
     """Put together what both kinds of review have."""
-    return ReceivedReview(request.uid, request.dryRun is True, request.namespace or "", request.name or "", review)
+    return ReceivedReview(request.uid, request.dryRun is True, request.namespace or "", request.name or "", ours)
 
 
 def _convert(request: _Request) -> PodReview:

@@ -50,6 +50,7 @@ class ReviewServer:
 
     Attributes:
         draining: every answer closes its connection, so that the API server's pool moves to other replicas.
+        leaving: the drain is over; whoever still comes by an open connection is asked to come again, elsewhere.
         port: the real one once started, should 0 have been asked for.
     """
 
@@ -62,6 +63,7 @@ class ReviewServer:
         self._quiet.set()
         self._runner: web.ServerRunner | None = None
         self.draining = False
+        self.leaving = False
         self.port = settings.port
 
     async def start(self) -> None:
@@ -88,11 +90,12 @@ class ReviewServer:
     async def stop(self) -> None:
         """Stop listening and finish what is in flight, in bounded time; harmless when it never started.
 
-        aiohttp's own shutdown drops what arrives from then on, so bodies on their way are waited for before it.
+        aiohttp's own shutdown drops what arrives from then on, so bodies on their way are waited for before it, and new
+        requests get an answer that the API server repeats within its deadline: a reset it would not.
         """
         if self._runner is None:
             return
-        self.draining = True
+        self.draining = self.leaving = True
         for site in list(self._runner.sites):
             await site.stop()
         with contextlib.suppress(TimeoutError):
@@ -103,6 +106,8 @@ class ReviewServer:
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request."""
         try:
+            if self.leaving:
+                raise _come_again("this replica is about to end")
             _check(request)
             body = await self._read(request)
             response = web.Response(body=self._answer(body), content_type=_JSON)
@@ -129,8 +134,7 @@ class ReviewServer:
         if announced > LARGEST_BODY:
             raise _too_large()
         if self._pending + announced > _MOST_PENDING:
-            # With Retry-After the API server asks again within its deadline, by then perhaps another replica.
-            raise _Refused(503, "too many large reviews at once", **{"Retry-After": "1", "Connection": "close"})
+            raise _come_again("too many large reviews at once")
         self._pending += announced
         self._quiet.clear()
         try:
@@ -163,6 +167,11 @@ def _check(request: web.BaseRequest) -> None:
     kind = request.headers.get("Content-Type", "")
     if kind != _JSON and kind.partition(";")[0].strip().lower() != _JSON:
         raise _Refused(415, f"send reviews as {_JSON}")
+
+
+def _come_again(message: str) -> _Refused:
+    """Refuse for the moment; with Retry-After the API server asks again, by then perhaps another replica."""
+    return _Refused(503, message, **{"Retry-After": "1", "Connection": "close"})
 
 
 def _too_large() -> _Refused:

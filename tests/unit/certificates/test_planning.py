@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from replicated_proxy.certificates.documents import authority_data, read_serving, serving_data
+from replicated_proxy.certificates.documents import (
+    CERTIFICATE_ENTRY,
+    ServingMaterial,
+    authority_data,
+    read_serving,
+    serving_data,
+)
 from replicated_proxy.certificates.issuing import make_authority, make_leaf
 from replicated_proxy.certificates.planning import (
     Observed,
@@ -18,7 +24,8 @@ from replicated_proxy.certificates.planning import (
     WriteServing,
     plan_certificates,
 )
-from serving import NAMES, NOW, a_secret
+from replicated_proxy.certificates.verifying import verify_leaf
+from serving import NAMES, NOW, SERVER_NAME, a_secret
 
 CA_DAYS, LEAF_DAYS = 100, 30
 
@@ -30,22 +37,35 @@ class Cluster:
     ca_secret: dict[str, Any] | None = None
     serving_secret: dict[str, Any] | None = None
     published: bytes | None = None
+    published_since: datetime | None = None
     steps: list[type[Step]] = field(default_factory=list)
+    ca_days: int = CA_DAYS
+    leaf_days: int = LEAF_DAYS
+
+    def served(self) -> ServingMaterial:
+        """Return what the webhook serves."""
+        assert self.serving_secret is not None
+        return read_serving(self.serving_secret)
+
+    def distrust(self, now: datetime) -> str:
+        """Say why the API server would not trust what is served, or nothing."""
+        return verify_leaf(self.served().chain, self.published or b"", SERVER_NAME, now)
 
     def plan(self, now: datetime = NOW) -> Step | None:
         """Plan for what is stored."""
-        return plan_certificates(Observed(self.ca_secret, self.serving_secret, self.published), NAMES, now)
+        observed = Observed(self.ca_secret, self.serving_secret, self.published, self.published_since)
+        return plan_certificates(observed, NAMES, now)
 
     def perform(self, step: Step, now: datetime = NOW) -> None:
         """Do what a step says."""
         self.steps.append(type(step))
         match step:
             case WriteAuthority():
-                self.ca_secret = a_secret(authority_data(make_authority(now, CA_DAYS)))
+                self.ca_secret = a_secret(authority_data(make_authority(now, self.ca_days), step.predecessors))
             case PublishBundle():
-                self.published = step.bundle
+                self.published, self.published_since = step.bundle, now
             case WriteServing():
-                leaf = make_leaf(step.authority, NAMES, now, LEAF_DAYS)
+                leaf = make_leaf(step.authority, NAMES, now, self.leaf_days)
                 self.serving_secret = a_secret(serving_data(leaf, step.bundle))
 
     def settle(self, now: datetime = NOW) -> list[type[Step]]:
@@ -129,6 +149,70 @@ def test_expired_authority_starts_anew(settled: Cluster) -> None:
     """With an authority that has expired there is nothing to overlap with: all three are made again."""
     later = NOW + timedelta(days=CA_DAYS)
     assert settled.settle(later) == [WriteAuthority, PublishBundle, WriteServing]
+
+
+def test_authority_gets_its_successor_early_and_without_a_gap(settled: Cluster) -> None:
+    """At two thirds of its life: a new authority, both published, the leaf a while after that, the old one out last.
+
+    What is served is trusted by what is published, and by the bundle beside it, at each moment.
+    """
+    rotation = NOW + timedelta(days=67)
+    settled.settle(rotation - timedelta(days=1))
+    old = settled.served()
+
+    assert settled.settle(rotation) == [WriteAuthority, PublishBundle]
+    assert settled.served() == old
+    assert settled.distrust(rotation) == ""
+    assert (settled.published or b"").count(b"BEGIN CERTIFICATE") == 2
+
+    assert settled.settle(rotation + timedelta(minutes=1)) == []
+    assert settled.settle(rotation + timedelta(minutes=3)) == [WriteServing]
+    assert settled.served().bundle == settled.published
+    assert settled.distrust(rotation + timedelta(minutes=3)) == ""
+
+    gone = NOW + timedelta(days=CA_DAYS)
+    settled.settle(gone - timedelta(days=1))
+    assert settled.settle(gone)[0] is PublishBundle
+    assert (settled.published or b"").count(b"BEGIN CERTIFICATE") == 1
+    assert settled.distrust(gone) == ""
+
+
+@pytest.mark.parametrize("days", [(100, 30), (10, 30), (1, 1), (365, 365), (3, 1)])
+def test_life_goes_on_for_ever(days: tuple[int, int]) -> None:
+    """Whatever the lifetimes, looked at often enough the plan always comes to an end and what is served is trusted."""
+    cluster = Cluster(ca_days=days[0], leaf_days=days[1])
+    for look in range(200):
+        now = NOW + timedelta(days=look * days[0] / 40)
+        cluster.settle(now)
+        assert cluster.distrust(now) == "", f"at look {look}"
+
+
+@pytest.mark.parametrize("minutes", [60, 10, 5, 1, 0])
+def test_last_minutes_of_an_authority_come_to_an_end(settled: Cluster, minutes: int) -> None:
+    """A controller that comes back when its authority is about to end makes a new one, not leaf after leaf."""
+    late = NOW + timedelta(days=CA_DAYS) - timedelta(minutes=minutes)
+    assert settled.settle(late) == [WriteAuthority, PublishBundle, WriteServing]
+    assert settled.distrust(late) == ""
+
+
+def test_damaged_bundle_of_the_authority_costs_the_overlap_only(settled: Cluster) -> None:
+    """An authority's Secret without its bundle, as older versions wrote it, is as good as one with it."""
+    assert settled.ca_secret is not None
+    for bundle in (None, "", "AAAA", "not base64"):
+        settled.ca_secret["data"]["ca.crt"] = bundle
+        assert settled.settle() == []
+    assert settled.ca_secret["data"][CERTIFICATE_ENTRY]
+
+
+def test_unsettled_bundle_does_not_hold_up_what_is_needed(settled: Cluster) -> None:
+    """A leaf that is not trusted, or whose replica would not trust it, is replaced at once."""
+    settled.published_since = NOW
+    settled.serving_secret = None
+    assert settled.settle() == [WriteServing]
+    assert settled.serving_secret is not None
+    other = make_authority(NOW, CA_DAYS)
+    settled.serving_secret["data"]["ca.crt"] = authority_data(other)[CERTIFICATE_ENTRY]
+    assert settled.settle() == [WriteServing]
 
 
 def test_steps_give_reasons_without_keys(settled: Cluster) -> None:

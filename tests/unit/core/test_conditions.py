@@ -64,6 +64,23 @@ def test_rendering_what_stands_there_changes_nothing() -> None:
     assert first == render_conditions([READY], {"conditions": first}, 1, later)
 
 
+MESSAGES = [
+    ("short", "the License is used", "the License is used"),
+    ("as long as fits", "x" * 1024, "x" * 1024),
+    ("too long", "x" * 1025, "x" * 1023 + "…"),
+    ("without end", "é" * 40_000, "é" * 1023 + "…"),
+]
+
+
+@pytest.mark.parametrize(("message", "expected"), [row[1:] for row in MESSAGES], ids=ids(MESSAGES))
+def test_message_is_cut_to_what_fits(message: str, expected: str) -> None:
+    """A message may quote what somebody wrote; the API server refuses a status with 40,000 characters of it."""
+    condition = Condition("Ready", ConditionStatus.FALSE, "InvalidExpiry", message)
+    (rendered,) = render_conditions([condition], {}, 1, NOW)
+
+    assert (expected, expected) == (rendered["message"], condition.shown)
+
+
 TRANSITIONS: list[tuple[str, dict[str, Any], bool]] = [
     ("nothing before", {}, True),
     ("unchanged", earlier(), False),

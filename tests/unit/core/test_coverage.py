@@ -280,6 +280,38 @@ def test_frozen_license_that_was_never_published_gets_no_route(metadata: dict[st
     assert expected == (plan([frozen]).table.routes, plan([frozen], previous=published).table.routes)
 
 
+@pytest.mark.parametrize(("metadata", "spec"), [row[1:] for row in FROZEN], ids=ids(FROZEN))
+def test_frozen_license_survives_a_lost_table(metadata: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Where the published table is lost and copies note the License, it is in effect and held all the same."""
+    frozen = a_license(metadata=metadata, **spec)
+    sources = Sources((frozen,), (an_application("a"),), noted=frozenset({frozen.identity.uid}))
+    planned = plan_table(sources, [], SETTINGS, NOTHING_YET)
+
+    assert {"app", "a"} == served(planned.table, NAMES)
+    assert planned.held == {frozen.identity.uid}
+
+
+def test_license_that_takes_too_much_keeps_nobody_out() -> None:
+    """A License whose Applications list more than its share is left out, and the others are published."""
+    many = [f"{number:05}-{'n' * 57}" for number in range(9_000)]
+    greedy = a_license("greedy", metadata={"namespace": "greedy", "creationTimestamp": "2025-01-01T00:00:00Z"})
+    wide = an_application(*many, metadata={"namespace": "greedy"})
+    planned = plan([greedy, a_license()], [wide, an_application("a")])
+
+    assert [route.app_slug for route in planned.table.routes] == ["my-app"]
+    assert {greedy.identity.uid} == planned.oversized
+
+
+def test_license_that_grows_too_large_keeps_what_was_published() -> None:
+    """What was published of such a License stays, and its copies with it."""
+    published = plan([a_license()], [an_application("a")]).table
+    wide = an_application(*(f"{number:05}-{'n' * 57}" for number in range(9_000)))
+    planned = plan([a_license()], [wide], previous=published)
+
+    assert (published, frozenset({a_license().identity.uid})) == (planned.table, planned.held)
+    assert planned.held == planned.oversized
+
+
 def test_license_that_is_gone_loses_its_route() -> None:
     """Deleted while its kind is served, a License is revoked, whatever was published."""
     published = plan([a_license(), a_license("other")], [an_application(metadata=LABELLED)]).table

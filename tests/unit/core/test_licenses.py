@@ -76,6 +76,15 @@ def test_expiry_that_cannot_be_read_is_a_problem_and_no_crash(entitlement: dict[
     assert expiry.problem.startswith("entitlement expires_at")
 
 
+@pytest.mark.parametrize("field", ["value", "valueType"])
+def test_long_expiry_is_not_repeated_at_length(field: str) -> None:
+    """Whatever somebody writes there, the problem is a sentence."""
+    for long in ("x" * 40_000, ["x" * 40_000]):
+        problem = read_expiry({"expires_at": {"value": "x", "valueType": "String", field: long}}).problem
+        assert problem.startswith("entitlement expires_at")
+        assert len(problem) < 200
+
+
 def test_expiry_is_kept_in_utc() -> None:
     """The moment is the same wherever it was written."""
     expiry = read_expiry({"expires_at": {"value": "2030-07-27T02:00:00+02:00", "valueType": "String"}})
@@ -147,6 +156,20 @@ PAUSED: list[tuple[str, dict[str, Any], bool]] = [
 def test_annotation_pauses_a_license(annotations: dict[str, Any], paused: bool) -> None:
     """Only the word `true` freezes a License."""
     assert paused == a_license(metadata={"annotations": annotations}).paused
+
+
+MARKS: list[tuple[str, dict[str, Any], bool]] = [
+    ("none", {}, False),
+    ("marked", {"deletionTimestamp": "2026-01-02T00:00:00Z"}, True),
+    ("null", {"deletionTimestamp": None}, False),
+    ("number", {"deletionTimestamp": 5}, False),
+]
+
+
+@pytest.mark.parametrize(("metadata", "deleting"), [row[1:] for row in MARKS], ids=ids(MARKS))
+def test_license_knows_that_it_is_being_deleted(metadata: dict[str, Any], deleting: bool) -> None:
+    """A License that a finalizer keeps has the time of its deletion."""
+    assert deleting == a_license(metadata=metadata).deleting
 
 
 def test_both_versions_are_read_alike() -> None:

@@ -15,6 +15,7 @@ from replicated_proxy.core.objects import (
     list_at,
     mapping_at,
     parse_timestamp,
+    quote,
     read_identity,
     text_at,
     texts_at,
@@ -98,11 +99,44 @@ def test_anything_else_is_no_timestamp(text: str) -> None:
         parse_timestamp(text)
 
 
-def test_timestamp_is_written_as_kubernetes_does() -> None:
-    """UTC and whole seconds."""
-    expected = "2030-07-27T00:00:00Z"
+WRITTEN = [
+    ("2030-07-27T02:00:00.9+02:00", "2030-07-27T00:00:00Z"),
+    ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+    ("0999-12-31T23:59:59Z", "0999-12-31T23:59:59Z"),
+    ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+]
 
-    assert expected == format_timestamp(parse_timestamp("2030-07-27T02:00:00.9+02:00"))
+
+@pytest.mark.parametrize(("text", "expected"), WRITTEN, ids=ids(WRITTEN))
+def test_timestamp_is_written_as_kubernetes_does(text: str, expected: str) -> None:
+    """UTC, whole seconds and four digits of the year, or the API server takes it for no date."""
+    assert expected == format_timestamp(parse_timestamp(text))
+
+
+QUOTES: list[tuple[str, object, str]] = [
+    ("text", "a'b\n", '"a\'b\\n"'),
+    ("longest text", "x" * 80, f"'{'x' * 80}'"),
+    ("longer text", "x" * 40_000, f"'{'x' * 80}'…"),
+    ("number", 5, "5"),
+    ("null", None, "None"),
+    ("false", False, "False"),
+    ("list", ["x" * 40_000], "list"),
+    ("object", {"a": 1}, "dict"),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), [row[1:] for row in QUOTES], ids=ids(QUOTES))
+def test_values_of_anybody_are_quoted_in_brief(value: object, expected: str) -> None:
+    """A message shows what stands there, cut to 80 characters, and of lists and objects the type."""
+    assert expected == quote(value)
+
+
+def test_error_about_a_long_timestamp_is_short() -> None:
+    """40,000 characters that are no timestamp do not come back in the error."""
+    for text in ("x" * 40_000, f"9999-12-31T23:59:59.{'1' * 40_000}-01:00"):
+        with pytest.raises(ValueError, match=r"timestamp|years") as caught:
+            parse_timestamp(text)
+        assert len(str(caught.value)) < 200
 
 
 def test_identity_is_read_from_metadata() -> None:

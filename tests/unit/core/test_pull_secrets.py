@@ -14,6 +14,8 @@ from builders import a_license, an_application, ids
 from replicated_proxy.core.coverage import CoverageSettings, Namespace, Sources, plan_table
 from replicated_proxy.core.licenses import License
 from replicated_proxy.core.pull_secrets import (
+    INSTALLATION_ANNOTATION,
+    INSTALLATION_LABEL,
     Action,
     DesiredSecret,
     Ownership,
@@ -97,6 +99,14 @@ STRIPPED: list[tuple[str, Json, Action]] = [
     (
         "another manager's label",
         {"labels": OWNERSHIP.labels | {"app.kubernetes.io/managed-by": "Helm"}},
+        Action.UPDATE,
+    ),
+    (
+        "another installation's label and annotation",
+        {
+            "labels": {"app.kubernetes.io/managed-by": "replicated-proxy-operator", INSTALLATION_LABEL: "other"},
+            "annotations": {INSTALLATION_ANNOTATION: "other/other"},
+        },
         Action.CONFLICT,
     ),
     ("labels and annotation", {"labels": None, "annotations": None}, Action.CONFLICT),
@@ -105,7 +115,7 @@ STRIPPED: list[tuple[str, Json, Action]] = [
 
 @pytest.mark.parametrize(("metadata", "action"), [row[1:] for row in STRIPPED], ids=ids(STRIPPED))
 def test_marks_that_were_stripped_are_mended_while_any_is_left(metadata: Json, action: Action) -> None:
-    """Our Secret is known by its labels or, where somebody took those away, by its annotation."""
+    """Our Secret is known by its label or by its annotation, so that one edit makes it no stranger."""
     assert action == plan(a_secret(metadata=metadata)).action
 
 

@@ -16,6 +16,7 @@ from replicated_proxy.core.admission import PodReview, Verdict
 from replicated_proxy.core.rewriting import RewritePolicy
 from replicated_proxy.core.routes import RoutingTable
 from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.webhook import reviews
 from replicated_proxy.webhook.handler import ReviewHandler
 from replicated_proxy.webhook.reviews import MalformedReview
 from replicated_proxy.webhook.tables import TableHolder
@@ -116,6 +117,21 @@ def test_mistake_of_ours_admits_the_pod(caplog: pytest.LogCaptureFixture) -> Non
     told: dict[str, Any] = vars(record)
     assert (told["uid"], told["namespace"], told["pod"], told["kind"]) == ("a-uid", "app", "main", "RuntimeError")
     assert "private/image" not in str(told)
+
+
+def test_mistake_in_converting_admits_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake between decoding and deciding allows the Pod as well: never an HTTP error for a good review."""
+
+    def fail(_request: object) -> PodReview:
+        raise KeyError("private/image")
+
+    monkeypatch.setattr(reviews, "_convert", fail)
+    handler = Handler()
+    response = handler.answer(a_review())
+    assert response["allowed"] is True
+    assert "patch" not in response
+    assert len(response["warnings"]) == 1
+    assert handler.count("reviews_total", outcome="failed", dry_run="false") == 1
 
 
 def test_new_table_decides_the_next_review() -> None:

@@ -141,6 +141,24 @@ def test_bad_secret_keeps_the_certificate(
     assert "stays" in caplog.text
 
 
+def test_full_disk_keeps_the_certificate(
+    holder: MaterialHolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the key cannot be put on disk for a moment, the replica goes on with what it has."""
+    good = a_serving_secret()
+    holder.update(good)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with caplog.at_level(logging.WARNING):
+        holder.update(a_serving_secret())
+    assert shown(holder) == chain_of(good)
+    assert holder.problems() == []
+    assert "No space left" in caplog.text
+
+
 def test_untrusted_certificate_does_not_replace_a_trusted_one(holder: MaterialHolder) -> None:
     """A leaf that its own bundle does not trust is no step forward."""
     good = a_serving_secret()

@@ -247,6 +247,27 @@ async def test_stop_finishes_what_is_in_flight(webhook: Webhook) -> None:
         await webhook.open()
 
 
+async def test_leaving_asks_to_come_again(webhook: Webhook) -> None:
+    """While the last reviews are finished, a new one on an open connection is told to come again, elsewhere."""
+    request = a_request(to_bytes(a_review()))
+    late_reader, late_writer = await webhook.open()
+    reader, writer = await webhook.open()
+    writer.write(request[:-10])
+    await webhook.server.waiting.wait()
+    stopping = asyncio.create_task(webhook.server.stop())
+    await asyncio.sleep(0)
+    late_writer.write(request)
+    answer = await late_reader.read()
+    assert b"503" in answer.splitlines()[0]
+    assert b"Retry-After: 1" in answer
+    assert b"Connection: close" in answer
+    writer.write(request[-10:])
+    assert b"200" in await reader.readline()
+    for each in (writer, late_writer):
+        each.close()
+    await stopping
+
+
 async def test_stop_without_start_is_harmless() -> None:
     """A server that never listened can be stopped."""
     await Webhook().server.stop()

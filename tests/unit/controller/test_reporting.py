@@ -1,0 +1,237 @@
+"""Statuses are written when they change, for each object apart, and to the very object they speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from builders import SECRET_NAME, Json, a_license_body, an_application_body, versioned
+from replicated_proxy.controller.reporting import Findings, Reporter
+from replicated_proxy.controller.world import World
+from replicated_proxy.core.coverage import CoverageSettings, plan_table
+from replicated_proxy.core.objects import mapping_at
+from replicated_proxy.core.pull_secrets import Ownership
+from replicated_proxy.core.routes import RoutingTable
+from replicated_proxy.core.statuses import SyncResult, SyncState
+from replicated_proxy.kube.client import KubeClient, Listing
+from replicated_proxy.kube.errors import ApiError, Conflict, NotFound
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SYNCED, FAILED = SyncResult(SyncState.SYNCED), SyncResult(SyncState.FAILED, "Forbidden", "quota exceeded")
+INVALID = ApiError(422, "Invalid", "status.expiresAt is no date")
+
+
+class Writes:
+    """Stands in for the client: keeps what is written, and answers as told."""
+
+    def __init__(self, refusals: Mapping[str, ApiError] | None = None) -> None:
+        self.refusals = refusals or {}
+        self.patches: dict[str, Sequence[Mapping[str, Any]]] = {}
+        self.events: list[Json] = []
+        self.bodies: dict[str, Json] = {}
+
+    async def patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Json:
+        """Take a status; the answer is the object with it."""
+        name = path.split("/")[-2]
+        if name in self.refusals:
+            raise self.refusals[name]
+        self.patches[name] = operations
+        return self.bodies[name] | {"status": operations[-1]["value"]}
+
+    async def create(self, _: object, body: Json, __: str) -> Json:
+        """Take an Event."""
+        self.events.append(body)
+        return body
+
+
+class Desk:
+    """A reporter with a world of its own."""
+
+    def __init__(self, *bodies: Json, namespaces: Sequence[str] = (), **refusals: ApiError) -> None:
+        self.world = World(Ownership("operator-system/operator", SECRET_NAME), frozenset())
+        self.writes = Writes(refusals)
+        self.published = RoutingTable(SECRET_NAME)
+        for body in (versioned(body, number + 1) for number, body in enumerate(bodies)):
+            self.writes.bodies[body["metadata"]["name"]] = body
+            store = self.world.licenses if body["kind"] == "License" else self.world.applications
+            store.apply("ADDED", body)
+        for name in namespaces:
+            self.world.namespaces.apply("ADDED", {"metadata": {"name": name}})
+
+    def findings(self, results: Mapping[str, SyncResult] | None = None, problem: str = "") -> Findings:
+        """Return what a turn of the reconciler finds."""
+        settings = CoverageSettings(SECRET_NAME, frozenset({"kube-system"}))
+        plan = plan_table(self.world.sources(), self.world.namespaces.values(), settings, self.published)
+        return Findings(plan, results or {}, problem)
+
+    async def report(self, results: Mapping[str, SyncResult] | None = None, problem: str = "") -> None:
+        """Report what a turn finds."""
+        client = cast("KubeClient", self.writes)
+        await Reporter(client, self.world, lambda: NOW).report(self.findings(results, problem))
+
+    def status(self, name: str) -> Json:
+        """Return the status that was written."""
+        status: Json = self.writes.patches[name][-1]["value"]
+        return status
+
+    def condition(self, name: str, type_: str = "Ready") -> tuple[str, str, str]:
+        """Return a written condition."""
+        (found,) = (item for item in self.status(name)["conditions"] if item["type"] == type_)
+        return (found["status"], found["reason"], found["message"])
+
+
+async def test_status_goes_to_the_very_object() -> None:
+    """The UID is tested in the same request, so that a namesake made meanwhile gets nothing; nulls are left out."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    await desk.report({"app": SYNCED})
+
+    test, add = desk.writes.patches["my-app"]
+    assert test == {"op": "test", "path": "/metadata/uid", "value": "uid-of-app-my-app"}
+    assert (add["op"], add["path"], "expiresAt" in add["value"]) == ("add", "/status", False)
+    assert add["value"]["namespaces"]["summary"] == "1/1"
+
+
+async def test_status_is_written_once() -> None:
+    """What stands there already is not written again, and posts no Event again."""
+    desk = Desk(a_license_body(), an_application_body("a"), namespaces=["app", "a"])
+    await desk.report({"app": SYNCED, "a": FAILED})
+    written, posted = set(desk.writes.patches), len(desk.writes.events)
+    desk.writes.patches.clear()
+    await desk.report({"app": SYNCED, "a": FAILED})
+
+    assert ({"my-app", "my-application"}, {}, posted) == (written, desk.writes.patches, len(desk.writes.events))
+
+
+@pytest.mark.parametrize(
+    "error", [INVALID, NotFound(404, "NotFound", "gone"), Conflict(409, "Conflict", "another")], ids=repr
+)
+async def test_status_that_cannot_be_written_is_not_tried_again(error: ApiError) -> None:
+    """An invalid status stays invalid and an object that is gone stays gone; the others get theirs."""
+    desk = Desk(a_license_body("first"), a_license_body("bad"), a_license_body("last"), bad=error)
+    await desk.report()
+
+    assert {"first", "last"} == set(desk.writes.patches)
+
+
+async def test_status_that_may_be_written_later_is_tried_again() -> None:
+    """Another error is raised after all others got their status, also when an invalid one comes after it."""
+    desk = Desk(
+        *map(a_license_body, ("first", "away", "bad", "last")), away=ApiError(503, "Unavailable", "later"), bad=INVALID
+    )
+    with pytest.raises(ApiError, match="later"):
+        await desk.report()
+
+    assert {"first", "last"} == set(desk.writes.patches)
+
+
+async def test_hostile_license_gets_a_status_that_fits() -> None:
+    """40,000 characters where a date belongs come back as a sentence, in the status and in its Event."""
+    entitlements = {"expires_at": {"value": "x" * 40_000, "valueType": "String"}}
+    desk = Desk(
+        a_license_body(entitlements=entitlements),
+        an_application_body(*(f"team-{number}-*" for number in range(500))),
+    )
+    await desk.report()
+    status, reason, message = desk.condition("my-app")
+
+    assert (status, reason, len(message) < 300) == ("False", "InvalidExpiry", True)
+    assert len(desk.condition("my-application")[2]) == 1024
+    assert max(len(event["message"]) for event in desk.writes.events) == 1024
+
+
+async def test_years_have_four_digits() -> None:
+    """A date of the year 1 is written as one, or the API server refuses the status."""
+    desk = Desk(a_license_body(entitlements={"expires_at": {"value": "0001-01-01T00:00:00Z", "valueType": "String"}}))
+    await desk.report()
+
+    assert desk.status("my-app")["expiresAt"] == "0001-01-01T00:00:00Z"
+
+
+async def test_license_that_is_being_deleted_says_so() -> None:
+    """Its status tells why its credentials are gone although the object is there."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    body = versioned(a_license_body(), 7, deletionTimestamp="2026-01-02T00:00:00Z")
+    desk.world.licenses.take(Listing((body,), "8"))
+    await desk.report()
+
+    assert desk.condition("my-app")[:2] == ("False", "Deleting")
+    assert desk.status("my-app")["namespaces"]["desired"] == 0
+
+
+async def test_paused_license_without_copies_says_that_nothing_is_written() -> None:
+    """A namespace that came while the License was paused is not said to be on its way."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    desk.published = desk.findings().plan.table
+    paused = a_license_body(metadata={"annotations": {"proxy.kots.io/paused": "true"}})
+    desk.world.licenses.apply("MODIFIED", versioned(paused, 7))
+    await desk.report({"app": SyncResult(SyncState.WAITING)})
+
+    assert desk.condition("my-app", "Synced")[:2] == ("Unknown", "Held")
+    assert desk.condition("my-app")[:2] == ("Unknown", "Paused")
+
+
+async def test_second_license_of_an_application_says_that_it_is_shadowed() -> None:
+    """Where both reach, the older gives credentials; the other names it and counts only where it does."""
+    old = a_license_body(metadata={"namespace": "old", "name": "old"})
+    new = a_license_body(metadata={"namespace": "new", "name": "new", "creationTimestamp": "2026-02-01T00:00:00Z"})
+    both = [
+        an_application_body("*", metadata={"namespace": namespace, "name": f"of-{namespace}"})
+        for namespace in ("old", "new")
+    ]
+    names = ["old", "new", "any", "kube-system"]
+    desk = Desk(old, new, *both, namespaces=names)
+    await desk.report(dict.fromkeys(names, SYNCED))
+
+    assert desk.condition("new")[:2] == ("True", "Shadowed")
+    assert "old/old in 2 namespaces" in desk.condition("new")[2]
+    assert desk.condition("old")[:2] == ("True", "Shadowed")
+    assert "new/new in 1 namespaces" in desk.condition("old")[2]
+    assert (
+        desk.status("new")["namespaces"]["summary"],
+        desk.status("old")["namespaces"]["summary"],
+    ) == ("1/1", "2/2")
+
+
+async def test_namespace_that_does_not_exist_is_pending_or_failed() -> None:
+    """A listed namespace is pending until it exists; one that could not be created is a failure that is named."""
+    desk = Desk(a_license_body(), an_application_body("later", "refused", "stale"), namespaces=["app"])
+    await desk.report({"app": SYNCED, "refused": FAILED, "stale": SYNCED})
+    counts = mapping_at(desk.status("my-app"), "namespaces")
+
+    assert (counts["desired"], counts["failed"], counts["pending"]) == (2, 1, 2)
+    assert [item["namespace"] for item in desk.status("my-app")["failures"]] == ["refused"]
+
+
+async def test_terminating_namespace_counts_no_more() -> None:
+    """Nothing can be created in it, and nobody is told to wait."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    desk.world.namespaces.apply(
+        "MODIFIED", {"metadata": {"name": "app", "resourceVersion": "9", "deletionTimestamp": "2026-01-02T00:00:00Z"}}
+    )
+    await desk.report()
+
+    assert desk.status("my-app")["namespaces"]["desired"] == 0
+
+
+async def test_license_that_takes_too_much_of_the_table_says_so() -> None:
+    """Whether it is the table or one License's share of it, the reason is the same."""
+    desk = Desk(
+        a_license_body(), an_application_body(*(f"{number:063}" for number in range(9_000))), namespaces=["app"]
+    )
+    await desk.report()
+    share = desk.condition("my-app")
+    await desk.report(problem="the routing table has 1000001 bytes")
+
+    assert ("False", "RoutingTableTooLarge") == share[:2] == desk.condition("my-app")[:2]
+    assert desk.condition("my-app")[2] == "the routing table has 1000001 bytes"
+
+
+async def test_license_that_cannot_be_read_says_why() -> None:
+    """It keeps its place in the world for that alone."""
+    desk = Desk(a_license_body(licenseID=""))
+    await desk.report()
+
+    assert desk.condition("my-app")[:2] == ("False", "InvalidLicense")
