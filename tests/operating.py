@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 from typing import Any
 
 import yaml
 
-from rig.roles import LocalInstallation
+from rig.roles import NAMESPACE, LocalInstallation
 from rig.waiting import wait_until
 
 SECRET = "replicated-proxy-registry"
 ROUTES = "replicated-proxy-routes"
+DEFAULT_HOSTS = ("proxy.replicated.com", "registry.replicated.com")
 LICENSE_ID = "planted-license-id-for-tests"
 Json = dict[str, Any]
 
@@ -73,3 +76,51 @@ class Cluster(LocalInstallation):
         """Read one condition of an object's status, or an empty one."""
         conditions = self.get(kind, name, "-n", namespace).get("status", {}).get("conditions", [])
         return next((item for item in conditions if item["type"] == type_), {})
+
+
+class Namespaces:
+    """Namespaces of one test: words made unique, so that none has to wait for another's end."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._suffix = secrets.token_hex(3)
+        self.created: list[str] = []
+
+    def name(self, word: str) -> str:
+        """Return the name that a word stands for, whether or not it exists."""
+        return f"{word}-{self._suffix}"
+
+    def create(self, *words: str) -> list[str]:
+        """Create namespaces and return their names."""
+        names = [self.name(word) for word in words]
+        for name in names:
+            self._cluster.kubectl("create", "namespace", name)
+        self.created += names
+        return names
+
+
+def foreign_secret(namespace: str) -> Json:
+    """Write a Secret of our name that is not ours."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET, "namespace": namespace},
+        "stringData": {"somebody": "else's"},
+    }
+
+
+def content_of(secret: Json) -> str:
+    """Decode a pull secret."""
+    return base64.b64decode(secret["data"][".dockerconfigjson"]).decode()
+
+
+def expected_content(*hosts: str) -> str:
+    """Write the bytes that KOTS would."""
+    auth = base64.b64encode(f"LICENSE_ID:{LICENSE_ID}".encode()).decode()
+    return json.dumps({"auths": {host: {"auth": auth} for host in sorted(hosts)}}, separators=(",", ":"))
+
+
+def routes_of(cluster: Cluster) -> str:
+    """Read the published routing table; empty where there is none."""
+    text: str = cluster.get("configmap", ROUTES, "-n", NAMESPACE).get("data", {}).get("routes.json", "")
+    return text

@@ -2,11 +2,15 @@
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from operating import Cluster, Namespaces
 from replicated_proxy.kube.client import KubeClient
+from rig.binaries import provide
 from rig.controlplane import ControlPlane, ControlPlaneOptions
+from rig.roles import RoleProcess
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +51,32 @@ def make_namespace(control_plane: ControlPlane) -> Iterator[Callable[..., str]]:
     yield make
     if created:
         control_plane.kubectl("delete", "namespace", *created, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A control plane of its own: these tests stop it, and delete its definitions."""
+    with ControlPlane(options=ControlPlaneOptions(audit_log=True)) as plane:
+        cluster = Cluster(plane, provide(["helm"])["helm"])
+        cluster.install()
+        yield cluster
+
+
+@pytest.fixture
+def controller(cluster: Cluster, tmp_path: Path) -> Iterator[RoleProcess]:
+    """The controller, running; afterwards nothing of the test is left that could cover other tests' namespaces."""
+    cluster.install()
+    running = RoleProcess("controller", cluster, tmp_path)
+    running.start()
+    yield running
+    running.stop()
+    cluster.kubectl("delete", "licenses.kots.io,applications.kots.io", "--all", "--all-namespaces", "--wait=true")
+
+
+@pytest.fixture
+def namespaces(cluster: Cluster) -> Iterator[Namespaces]:
+    """Make namespaces; they are deleted at the end without waiting."""
+    made = Namespaces(cluster)
+    yield made
+    if made.created:
+        cluster.kubectl("delete", "namespace", *made.created, "--ignore-not-found", "--wait=false")

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 from replicated_proxy.core.applications import Application, parse_application
-from replicated_proxy.core.coverage import Namespace, Sources
+from replicated_proxy.core.coverage import Sources
 from replicated_proxy.core.licenses import InvalidLicense, License, parse_license
+from replicated_proxy.core.namespaces import Namespace
 from replicated_proxy.core.objects import Body, ObjectIdentity, mapping_at, read_identity, text_at
 from replicated_proxy.core.pull_secrets import ObservedSecret, Ownership, read_secret
 from replicated_proxy.core.routes import Definitions

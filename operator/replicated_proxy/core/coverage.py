@@ -1,50 +1,26 @@
 """From Licenses and Applications to the routing table.
 
-Binding and coverage are the rules of KOTS's `additionalNamespaces`, with what it lacks: several Applications are
-one union, exclusions, opt-outs, and a License for each application.
+Coverage is KOTS's `additionalNamespaces`, with what it lacks: several Applications are one union, exclusions, opt-outs,
+a License for each application, and a share of the table that none may exceed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from replicated_proxy.core.applications import APP_SLUG_LABEL, Application
+from replicated_proxy.core.bindings import Bindings, bind_applications
 from replicated_proxy.core.hosts import HostOverrides, resolve_hosts
 from replicated_proxy.core.licenses import License
+from replicated_proxy.core.namespaces import APP_LABEL, DISABLED, REWRITE_LABEL, Namespace
 from replicated_proxy.core.routes import Definitions, NamespaceRules, Route, RoutingTable
 from replicated_proxy.core.routing_documents import LARGEST_DOCUMENT, route_size
 
-APP_LABEL: Final = "proxy.kots.io/app"
-REWRITE_LABEL: Final = "proxy.kots.io/rewrite"
-SYNC_LABEL: Final = "proxy.kots.io/sync"
-DISABLED: Final = "disabled"
 _ROUTE_SHARE: Final = 400_000  # 5,000 listed namespaces with the longest names take 355 kB.
 _RULES_SHARE: Final = 200_000  # Kept for what namespaces say about themselves.
 _NAME_OVERHEAD: Final = 8  # `"":[0],` around a listed name.
-
-
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """A namespace as far as coverage cares.
-
-    Attributes:
-        name: its name.
-        uid: told apart from an earlier namespace of the same name.
-        labels: as on the object.
-        terminating: being deleted; nothing can be created in it.
-    """
-
-    name: str
-    uid: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    terminating: bool = False
-
-    @property
-    def opted_out(self) -> bool:
-        """Tell whether the namespace itself asks to be left out."""
-        return self.labels.get(SYNC_LABEL) == DISABLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,82 +38,6 @@ class CoverageSettings:
     excluded: frozenset[str]
     excluded_globs: tuple[str, ...] = ()
     hosts: HostOverrides = HostOverrides()
-
-
-@dataclass(frozen=True, slots=True)
-class Bindings:
-    """Which Application belongs to which License.
-
-    Attributes:
-        by_license: License UID to its Applications, oldest first.
-        problems: Application UID to why it is bound to none.
-        notes: Application UID to what of it has no effect although it is bound.
-    """
-
-    by_license: Mapping[str, tuple[Application, ...]]
-    problems: Mapping[str, str]
-    notes: Mapping[str, str] = field(default_factory=dict)
-
-
-def bind_applications(licenses: Sequence[License], applications: Iterable[Application]) -> Bindings:
-    """Bind each Application to the Licenses of its namespace.
-
-    A label `kots.io/app-slug` names the License. Without it an Application binds to every License there, but one
-    that reaches beyond its namespace only to the only one: nobody's credential is spread by a guess.
-    """
-    bound: dict[str, list[Application]] = {lic.identity.uid: [] for lic in licenses}
-    problems: dict[str, str] = {}
-    for application in sorted(applications, key=lambda item: item.identity.age_key):
-        candidates = _candidates(licenses, application)
-        if application.reaches_beyond and not application.app_slug and len(candidates) > 1:
-            slugs = ", ".join(sorted({lic.app_slug for lic in candidates}))
-            problems[application.identity.uid] = (
-                f"reaches beyond its namespace, where several Licenses are ({slugs}): "
-                f"name one by the label {APP_SLUG_LABEL}"
-            )
-            continue
-        if not candidates:
-            problems[application.identity.uid] = _why_unbound(application)
-        for lic in candidates:
-            bound[lic.identity.uid].append(application)
-    by_license = {uid: tuple(items) for uid, items in bound.items()}
-    return Bindings(by_license, problems, _note_overridden_hosts(by_license.values()))
-
-
-def _note_overridden_hosts(groups: Iterable[Sequence[Application]]) -> Mapping[str, str]:
-    """Say which Applications name another host than an older one that is bound to the same License."""
-    notes: dict[str, dict[str, None]] = {}
-    for applications in groups:
-        for key, attribute in (
-            ("proxyRegistryDomain", "proxy_domain"),
-            ("replicatedRegistryDomain", "registry_domain"),
-        ):
-            named = [(item, host) for item in applications if (host := getattr(item, attribute))]
-            for item, host in named[1:]:
-                winner, effective = named[0]
-                if host != effective:
-                    text = (
-                        f"{key} {host!r} has no effect: the older Application {winner.identity.name!r} "
-                        f"says {effective!r}; let them agree"
-                    )
-                    notes.setdefault(item.identity.uid, {})[text] = None
-    return {uid: "; ".join(texts) for uid, texts in notes.items()}
-
-
-def _candidates(licenses: Sequence[License], application: Application) -> list[License]:
-    """Return the Licenses of the Application's namespace that its label allows."""
-    return [
-        lic
-        for lic in licenses
-        if lic.identity.namespace == application.identity.namespace and application.app_slug in {"", lic.app_slug}
-    ]
-
-
-def _why_unbound(application: Application) -> str:
-    """Say what is missing for an Application to have an effect."""
-    if application.app_slug:
-        return f"no License of application {application.app_slug!r} in this namespace"
-    return "no License in this namespace"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Final
 
 from replicated_proxy.core.applications import APP_SLUG_LABEL
-from replicated_proxy.core.coverage import APP_LABEL, DISABLED, REWRITE_LABEL
 from replicated_proxy.core.hosts import DEFAULT_PROXY_HOST
 from replicated_proxy.core.images import (
     ImageReference,
@@ -22,6 +21,7 @@ from replicated_proxy.core.images import (
     is_local_host,
     parse_image,
 )
+from replicated_proxy.core.namespaces import APP_LABEL, DISABLED, REWRITE_LABEL
 from replicated_proxy.core.pods import ImageSlot, Pod
 from replicated_proxy.core.reasons import Outcome, Reason
 from replicated_proxy.core.routes import Covering, Reach, Route, RoutingTable

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import a_license, an_application, ids
-from replicated_proxy.core.coverage import CoverageSettings, Namespace, Sources, plan_table
+from replicated_proxy.core.coverage import CoverageSettings, Sources, plan_table
 from replicated_proxy.core.licenses import License
+from replicated_proxy.core.namespaces import Namespace
 from replicated_proxy.core.pull_secrets import (
     INSTALLATION_ANNOTATION,
     INSTALLATION_LABEL,
