@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -43,10 +44,12 @@ def _tell_on_node(teller: Teller) -> None:
     """Tell the whole story on a node, and take it down."""
     image = build_operator_image()
     with Node() as node:
-        Story(node, teller).tell(image)
-        if os.environ.get("KEEP"):
+        keep = bool(os.environ.get("KEEP"))
+        Story(node, teller).tell(image, keep=keep)
+        if keep:
             teller.console.print(f"\n{hint(node.kubeconfig)}", markup=False)
-            signal.pause()
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
 
 
 if __name__ == "__main__":

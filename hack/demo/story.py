@@ -49,8 +49,8 @@ class Story:
         self._node = node
         self._teller = teller
 
-    def tell(self, image: OperatorImage) -> None:
-        """Tell all of it.
+    def tell(self, image: OperatorImage, *, keep: bool = False) -> None:
+        """Tell all of it; a cluster that is kept keeps the operator, with the license valid again.
 
         Raises:
             StepFailed: the first check that did not hold.
@@ -62,7 +62,10 @@ class Story:
         self.same_pod_runs()
         self.new_namespace_is_served()
         self.revoked_license_is_refused()
-        self.operator_is_uninstalled()
+        if keep:
+            self._node.stand_in.restore(LICENSE_ID)
+        else:
+            self.operator_is_uninstalled()
 
     def private_image_is_refused(self) -> None:
         """Without the operator the upstream registry refuses the Pod's image."""
@@ -227,4 +230,9 @@ class Story:
 
 def hint(kubeconfig: Path) -> str:
     """Say how to use a cluster that was left up."""
-    return f"the cluster is up: export KUBECONFIG={kubeconfig}\nend it with Ctrl-C"
+    return (
+        f"The cluster stays up with the operator in it, until Ctrl-C:\n"
+        f"  export KUBECONFIG={kubeconfig}\n"
+        f"  kubectl get licenses,applications -A\n"
+        f"  kubectl run again -n my-app --image={IMAGE}"
+    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
@@ -14,7 +13,14 @@ from replicated_proxy import composition
 from replicated_proxy.settings import InvalidSettings, load_settings
 
 _INVALID_SETTINGS: Final = 2
-Command = TypeVar("Command", bound=Callable[..., Any])
+# Lines after a backspace are kept as they are (click).
+_HELP: Final = """Makes every Pod of a Replicated application pull its images through the proxy registry.
+
+\b
+Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or settings.
+Example:
+  replicated-proxy run --kubeconfig ~/.kube/config --settings settings.yaml
+"""
 
 _settings_option = click.option(
     "--settings",
@@ -30,15 +36,10 @@ _kubeconfig_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="replicated-proxy-operator", prog_name="replicated-proxy")
 def main() -> None:
-    r"""Makes every Pod of a Replicated application pull its images through the proxy registry.
-
-    \b
-    Exit codes: 0 stopped as asked, 1 failed while running, 2 wrong usage or settings.
-    Example: replicated-proxy run --kubeconfig ~/.kube/config --settings settings.yaml
-    """
+    """Run the command line."""
 
 
 @main.command()
