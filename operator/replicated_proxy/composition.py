@@ -16,6 +16,7 @@ from typing import Any, Final
 import uvloop
 
 from replicated_proxy.controller.role import ControllerRole
+from replicated_proxy.kube.answers import can_read_depth
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.errors import NoCluster
 from replicated_proxy.settings import Settings
@@ -29,7 +30,8 @@ _FAILED: Final = 1
 _HIGHEST_PORT: Final = 65535
 # The API server takes objects nested 10,000 deep (Go's encoding/json). One of those must not keep a listing from being
 # read, and with Python's own limit of 1,000 it would.
-_DEEPEST_OBJECT: Final = 12_000
+_DEEPEST_OBJECT: Final = 10_000
+_ROOM: Final = 2_000  # For the calls that lead to the decoder.
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,9 @@ def _stop_on_signals() -> Iterator[asyncio.Event]:
 
 async def _controller(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
     """Run the controller with its health server."""
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEPEST_OBJECT))
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEPEST_OBJECT + _ROOM))
+    if not can_read_depth(_DEEPEST_OBJECT):
+        _log.warning("this Python cannot read objects nested %d deep; one such object stops listings", _DEEPEST_OBJECT)
     metrics = Metrics()
     role = ControllerRole(settings, client, metrics, utc_now)
     health = HealthServer(settings.controller.health_port, HealthChecks(ready=role.problems), metrics.registry)

@@ -154,6 +154,32 @@ def test_paused_license_survives_a_lost_routing_table(
     assert before == cluster.secret(workers)
 
 
+def test_oversized_license_survives_a_lost_routing_table(
+    cluster: Cluster, controller: RoleProcess, namespaces: Namespaces
+) -> None:
+    """A License that lists too much says so and loses no copy, even when the table that it stood in is gone."""
+    app, workers = namespaces.create("app", "workers")
+    cluster.apply(a_license(app), an_application(app, workers))
+    before = cluster.await_secret(workers)
+    many = [f"{number:05}-{'n' * 50}" for number in range(8_000)]
+    cluster.kubectl("replace", "-f", "-", input=json.dumps(an_application(app, workers, *many)))
+    wait_until(
+        lambda: cluster.condition("license", app, "my-app", "Ready").get("reason") == "RoutingTableTooLarge",
+        what="it",
+        seconds=20,
+    )
+
+    controller.kill()
+    cluster.kubectl("delete", "configmap", ROUTES, "-n", NAMESPACE)
+    controller.start()
+    wait_until(lambda: routes_of(cluster), what="the table", seconds=20)
+    [other] = namespaces.create("other")
+    cluster.apply(a_license(other))
+    cluster.await_secret(other)  # Turns have been taken since.
+
+    assert before == cluster.secret(workers)
+
+
 def test_table_of_a_later_version_is_left_alone(
     cluster: Cluster, controller: RoleProcess, namespaces: Namespaces
 ) -> None:

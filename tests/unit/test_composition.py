@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from replicated_proxy import composition
 from replicated_proxy.cli import main
 from replicated_proxy.composition import Installation, with_two_health_ports
+from replicated_proxy.kube.answers import can_read_depth
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.errors import NoCluster
 from replicated_proxy.settings import ControllerSettings, Settings, WebhookSettings
@@ -141,3 +143,13 @@ def test_help_of_run_names_the_ports() -> None:
     text = CliRunner().invoke(main, ["run", "--help"]).output
 
     assert "8080 and 8081" in text
+
+
+def test_this_python_reads_what_the_api_server_takes() -> None:
+    """With the limit that the controller sets, objects can be read as deep as the API server accepts them."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(12_000)
+    try:
+        assert can_read_depth(9_000)
+    finally:
+        sys.setrecursionlimit(before)

@@ -17,9 +17,8 @@ from replicated_proxy.controller.workqueue import WorkQueue
 from replicated_proxy.controller.world import World
 from replicated_proxy.controller.writing import SecretWriter, Stale
 from replicated_proxy.core.coverage import TablePlan, plan_table, with_conflicts
-from replicated_proxy.core.pull_secrets import plan_secret
 from replicated_proxy.core.secret_contents import SecretContents
-from replicated_proxy.core.statuses import SyncResult, SyncState, conflict
+from replicated_proxy.core.statuses import SyncResult, SyncState
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Conflict
 from replicated_proxy.kube.resources import NAMESPACES
@@ -153,13 +152,9 @@ class Reconciler:
             return await self._create_namespace(name, contents.plan)
         if namespace.terminating:
             return None
-        # What the namespace says now counts at once; the contents learn of it a moment later.
-        desired = None if namespace.opted_out else contents.desired(name, observed)
-        if desired is None and not namespace.opted_out and contents.is_held(name, observed):
-            # Frozen and with nothing of its own to keep: what stands there, if anything, is left as it is.
-            foreign = observed is not None and observed.foreign
-            return conflict(self._settings.secret_name) if foreign else SyncResult(SyncState.WAITING)
-        return await self._hands.writer.carry_out(plan_secret(name, desired, observed))
+        # What the namespace says now counts at once; the table learns of it a moment later.
+        plan = contents.plan_copy(name, observed, opted_out=namespace.opted_out)
+        return SyncResult(SyncState.WAITING) if plan is None else await self._hands.writer.carry_out(plan)
 
     async def _create_namespace(self, name: str, plan: TablePlan) -> SyncResult | None:
         """Create a namespace that an Application lists, where the administrator wants that."""

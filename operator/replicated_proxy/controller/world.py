@@ -99,6 +99,10 @@ class Store(Generic[Value]):
         What an event brought after the listing was made stays: a newer state, and that something is gone.
         """
         as_of = _number(listing.resource_version)
+        before = set(self._entries)
+        if _NEVER < as_of < self._as_of:
+            # History was set back (an etcd restored from a backup): nothing that is known is newer.
+            self._entries, self._gone = {}, {}
         listed = {self._key(body): body for body in listing.items}
         gone = {key for key, (version, _) in self._entries.items() if key not in listed and version <= as_of}
         for key in gone:
@@ -109,7 +113,7 @@ class Store(Generic[Value]):
         self._as_of = as_of or _NEVER
         self._gone = {key: version for key, version in self._gone.items() if version > as_of}
         self.complete = True
-        return gone | changed
+        return changed | (before - self._entries.keys())
 
     def _is_news(self, key: str, version: int, as_of: int) -> bool:
         """Tell whether a state may be newer than what is known, by a listing of that version among other things."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from replicated_proxy.core.coverage import TablePlan
+from replicated_proxy.core.coverage import TablePlan, is_frozen
 from replicated_proxy.core.credentials import RegistryCredentials, encode_docker_config, recover_credentials
 from replicated_proxy.core.licenses import License
-from replicated_proxy.core.pull_secrets import DesiredSecret, ObservedSecret
+from replicated_proxy.core.pull_secrets import Action, DesiredSecret, ObservedSecret, SecretPlan, plan_secret
 from replicated_proxy.core.routes import Route
 
 
@@ -32,11 +32,46 @@ class SecretContents:
         """
         mine, theirs = self.plan, other.plan
         return (
-            (self.licenses, mine.held, mine.table.routes, mine.table.listed)
-            == (other.licenses, theirs.held, theirs.table.routes, theirs.table.listed)
+            (self.licenses, mine.held, mine.oversized, mine.table.routes, mine.table.listed)
+            == (other.licenses, theirs.held, theirs.oversized, theirs.table.routes, theirs.table.listed)
             and mine.table.rules.excluded == theirs.table.rules.excluded
             and mine.table.rules.excluded_globs == theirs.table.rules.excluded_globs
         )
+
+    def plan_copy(
+        self, namespace: str, observed: ObservedSecret | None, *, opted_out: bool = False
+    ) -> SecretPlan | None:
+        """Decide what happens to a namespace's copy; None leaves it as it is, for the sake of a License that is kept.
+
+        Args:
+            namespace: the namespace.
+            observed: the Secret of our name there, if any.
+            opted_out: the namespace asks by label to be left out; exclusions beat everything else.
+        """
+        if opted_out or self.plan.table.rules.excludes(namespace):
+            return plan_secret(namespace, None, observed)
+        desired = self.desired(namespace, observed)
+        foreign = observed is not None and observed.foreign
+        if not foreign and self._leaves(namespace, observed, desired):
+            return None
+        if foreign and desired is None and self.is_held(namespace, observed):
+            return SecretPlan(Action.CONFLICT, namespace, observed)
+        return plan_secret(namespace, desired, observed)
+
+    def _leaves(self, namespace: str, observed: ObservedSecret | None, desired: DesiredSecret | None) -> bool:
+        """Tell whether a copy is left alone.
+
+        It is when only a held License covers the namespace and has nothing readable there. And when the copy notes a
+        License whose place in the table is not known: one that takes too much of it, or whose row had to be made anew
+        after the published table was lost. Nobody revoked those.
+        """
+        if desired is None and self.is_held(namespace, observed):
+            return True
+        noted = frozenset(observed.licenses) if observed else frozenset()
+        frozen = {uid for uid, lic in self.licenses.items() if is_frozen(lic)}
+        kept = noted & (frozen | (self.plan.oversized & self.licenses.keys()))
+        placed = {route.uid for route in self.plan.table.routes}
+        return bool(kept - placed) or (desired is None and bool(kept))
 
     def is_held(self, namespace: str, observed: ObservedSecret | None = None) -> bool:
         """Tell whether a frozen or unknown License covers the namespace, and may have entries in its copy.
@@ -67,6 +102,9 @@ class SecretContents:
         if route.uid not in self.plan.held:
             lic = self.licenses.get(route.uid)
             return RegistryCredentials.of(lic.license_id, route) if lic else None
-        if observed is None or observed.content is None or route.uid not in observed.licenses:
+        if observed is None or observed.content is None:
             return None
+        if observed.licenses and route.uid not in observed.licenses:
+            return None
+        # Without a note (somebody took it away) only the path key tells whose an entry is.
         return recover_credentials(observed.content, route, alone=len(observed.licenses) == 1)

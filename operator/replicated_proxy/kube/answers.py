@@ -77,3 +77,8 @@ def _decode(raw: bytes) -> object:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
+
+
+def can_read_depth(depth: int) -> bool:
+    """Tell whether this Python decodes objects nested so deep; early 3.12 has a limit that cannot be raised."""
+    return isinstance(_decode(b"[" * depth + b"]" * depth), list)

@@ -119,6 +119,16 @@ def test_listing_tells_what_was_other_than_known() -> None:
     assert expected == found
 
 
+def test_restored_history_is_believed() -> None:
+    """After an etcd was restored, versions start again from below: what the listing says counts."""
+    store = a_store()
+    store.take(a_listing(900, a_word("new", 890), a_word("gone", 880, "y")))
+    changed = store.take(a_listing(510, a_word("old", 503)))
+
+    assert {"x", "y"} == changed
+    assert (store.get("x"), store.get("y")) == ("old", None)
+
+
 def test_deletions_are_not_remembered_for_ever() -> None:
     """A listing made after a deletion says the same, so that the memory of it ends."""
     store = a_store()

@@ -252,3 +252,66 @@ def test_only_known_licenses_have_entries(history: list[Turn]) -> None:
         noted = set(copy.licenses) if copy else set()
 
         assert noted <= {lic.identity.uid for lic in turn.licenses}
+
+
+def test_copy_of_an_oversized_license_survives_a_lost_table() -> None:
+    """A License that takes too much of the table loses its place there with the table, and never its copies."""
+    copy = stored(contents([HELD]).desired("ns", None))
+    planned = replace(contents([]).plan, oversized=frozenset({HELD.identity.uid}))
+    lost = SecretContents(planned, {HELD.identity.uid: HELD})
+    beside = SecretContents(
+        replace(contents([LIVE]).plan, oversized=planned.oversized), {lic.identity.uid: lic for lic in (HELD, LIVE)}
+    )
+
+    assert lost.plan_copy("ns", copy) is None
+    assert beside.plan_copy("ns", copy) is None
+
+
+def test_oversized_license_that_is_deleted_is_revoked() -> None:
+    """What was kept for its sake goes with the License itself."""
+    copy = stored(contents([HELD]).desired("ns", None))
+    planned = replace(contents([]).plan, oversized=frozenset({HELD.identity.uid}))
+    plan = SecretContents(planned, {}).plan_copy("ns", copy)
+
+    assert plan is not None
+    assert plan.action is Action.DELETE
+
+
+def test_rebuilt_row_of_a_frozen_license_takes_nothing_away() -> None:
+    """A namespace that was unlisted during the pause keeps its copy, even if the table was lost meanwhile."""
+    copy = stored(contents([HELD]).desired("ns", None))
+    sources = Sources((FROZEN,), (), noted=frozenset({FROZEN.identity.uid}))
+    rebuilt = SecretContents(plan_table(sources, (), SETTINGS, NOTHING_YET), {FROZEN.identity.uid: FROZEN})
+
+    assert rebuilt.desired("ns", copy) is None
+    assert rebuilt.plan_copy("ns", copy) is None
+
+
+@pytest.mark.parametrize(("namespace", "opted_out"), [("kube-system", False), ("ns", True)], ids=["setting", "label"])
+def test_exclusion_beats_a_pause(namespace: str, *, opted_out: bool) -> None:
+    """Whoever leaves a namespace out gets the credential out of it, whatever is frozen."""
+    before = contents([HELD])
+    copy = stored(before.desired("ns", None))
+    plan = contents([FROZEN], before).plan_copy(namespace, copy, opted_out=opted_out)
+
+    assert plan is not None
+    assert plan.action is Action.DELETE
+
+
+def test_entries_of_a_held_license_survive_a_stripped_note() -> None:
+    """Where somebody took the annotation away, the path key still tells whose an entry is."""
+    before = contents([HELD, LIVE])
+    copy = stored(before.desired("ns", None))
+    assert copy is not None
+    desired = contents([FROZEN, LIVE], before).desired("ns", replace(copy, licenses=()))
+
+    assert auths(before.desired("ns", None)) == auths(desired)
+
+
+def test_foreign_secret_under_a_held_license_is_a_conflict() -> None:
+    """Somebody else's Secret is reported, frozen or not."""
+    foreign = read_secret({"metadata": {"namespace": "ns", "name": "pull"}, "type": "Opaque"}, OWNERSHIP)
+    plan = contents([FROZEN], contents([HELD])).plan_copy("ns", foreign)
+
+    assert plan is not None
+    assert plan.action is Action.CONFLICT
