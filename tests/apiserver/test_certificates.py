@@ -158,7 +158,9 @@ async def test_deleted_configuration_is_named(keeping: Keeping) -> None:
     async with keeping:
         await keeping.until_well()
         await keeping.kubectl("delete", KIND, CONFIGURATION)
-        await keeping.until_said(f"no webhook configuration named {CONFIGURATION}")
+        said = await keeping.until_said(f"no webhook configuration named {CONFIGURATION}")
+
+        assert "install the chart again" in said
 
 
 async def test_foreign_secret_is_left_alone_and_named(keeping: Keeping, cluster: Cluster) -> None:

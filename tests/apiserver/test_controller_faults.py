@@ -50,6 +50,10 @@ def test_edits_and_deletions_while_down_are_healed_at_start(
         seconds=20,
     )
 
+    for namespace in (app, deleted, edited, made_meanwhile):
+        assert content_of(cluster.secret(namespace)) == expected_content(*DEFAULT_HOSTS)
+    assert cluster.secret(unlisted) == {}
+
 
 def test_license_deleted_while_down_is_revoked_at_start(
     cluster: Cluster, controller: RoleProcess, namespaces: Namespaces
@@ -65,6 +69,8 @@ def test_license_deleted_while_down_is_revoked_at_start(
 
     cluster.await_no_secret(workers)
     cluster.await_no_secret(app)
+
+    assert (cluster.secret(app), cluster.secret(workers)) == ({}, {})
 
 
 def test_definitions_deleted_and_made_anew_lose_no_copies(
@@ -232,7 +238,9 @@ def test_api_server_outage_is_survived(cluster: Cluster, namespaces: Namespaces)
     cluster.plane.api_server.start()
     [after_the_outage] = namespaces.create("after-the-outage")
 
-    cluster.await_secret(after_the_outage, seconds=60)
+    secret = cluster.await_secret(after_the_outage, seconds=60)
+
+    assert content_of(secret) == expected_content(*DEFAULT_HOSTS)
 
 
 @pytest.mark.usefixtures("controller")
