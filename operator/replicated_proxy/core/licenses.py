@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from replicated_proxy.core.images import is_registry_host
@@ -25,6 +26,13 @@ from replicated_proxy.core.objects import (
 
 PAUSED_ANNOTATION: Final = "proxy.kots.io/paused"
 _SLUG: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", re.ASCII)
+
+
+class ExpiryPolicy(StrEnum):
+    """What happens when a License expires (setting `license.onExpiry`)."""
+
+    RETAIN = "Retain"
+    REVOKE = "Revoke"
 
 
 class InvalidLicense(ValueError):
@@ -97,6 +105,11 @@ class License:
     problems: tuple[str, ...] = ()
 
 
+def is_app_slug(text: str) -> bool:
+    """Tell whether a text can be an application's slug: one repository component of the proxy's path."""
+    return _SLUG.fullmatch(text) is not None
+
+
 def parse_license(body: Body) -> License:
     """Read a License object.
 
@@ -105,7 +118,7 @@ def parse_license(body: Body) -> License:
     """
     spec = mapping_at(body, "spec")
     slug, license_id = text_at(spec, "appSlug"), text_at(spec, "licenseID")
-    if not _SLUG.fullmatch(slug):
+    if not is_app_slug(slug):
         raise InvalidLicense(
             f"spec.appSlug {quote(slug)} is no application slug: use the license.yaml of the vendor portal unchanged"
         )

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Final
 
+from replicated_proxy.core.applications import EVERY_NAMESPACE
 from replicated_proxy.core.images import is_registry_host, parse_pattern
+from replicated_proxy.core.licenses import is_app_slug
 from replicated_proxy.core.objects import is_namespace_name, is_object_name
-from replicated_proxy.settings.model import Settings, is_glob
+from replicated_proxy.settings.model import SecretSource, Settings, is_glob
 
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _GLOB: Final = re.compile(r"[a-z0-9*?](?:[a-z0-9*?-]{0,61}[a-z0-9*?])?", re.ASCII)
+_DATA_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}", re.ASCII)
 _LABEL: Final = "lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
 _NAME: Final = "lower-case letters, digits, '-' and '.', at most 253, with a letter or digit at both ends of each part"
 _LONGEST_SECONDS: Final = 31_536_000  # A year: beyond any use, and within what timers take.
@@ -27,6 +30,8 @@ def check_settings(settings: Settings) -> list[str]:
         _check_counts,
         _check_seconds,
         _check_pairs,
+        _check_lease,
+        _check_secret_sources,
         _check_object_names,
         _check_namespaces,
         _check_texts,
@@ -56,6 +61,8 @@ def _check_counts(settings: Settings) -> Iterator[str]:
     """Check ports, days and the number of workers."""
     if settings.controller.concurrency < 1:
         yield f"controller.concurrency: {settings.controller.concurrency} is not 1 or more"
+    if not 0 <= settings.license.expiring_soon_days <= _MOST_DAYS:
+        yield f"license.expiringSoonDays: {settings.license.expiring_soon_days} is not 0 to {_MOST_DAYS} days"
     ports = {
         "controller.healthPort": settings.controller.health_port,
         "webhook.port": settings.webhook.port,
@@ -78,8 +85,17 @@ def _check_seconds(settings: Settings) -> Iterator[str]:
         "controller.sweepSeconds": controller.sweep_seconds,
         "controller.retryFirstSeconds": controller.retry_first_seconds,
         "controller.retryLongestSeconds": controller.retry_longest_seconds,
+        "controller.leaseSeconds": controller.lease_seconds,
+        "controller.renewSeconds": controller.renew_seconds,
+        "controller.retrySeconds": controller.retry_seconds,
     }
-    pauses = {"webhook.drainSeconds": webhook.drain_seconds, "webhook.shutdownSeconds": webhook.shutdown_seconds}
+    pauses = {
+        "webhook.drainSeconds": webhook.drain_seconds,
+        "webhook.shutdownSeconds": webhook.shutdown_seconds,
+        "sources.missingSeconds": settings.sources.missing_seconds,
+    }
+    if not controller.deletions_per_second > 0:
+        yield f"controller.deletionsPerSecond: {controller.deletions_per_second} is not more than 0"
     for key, seconds in waits.items():
         if not 0 < seconds <= _LONGEST_SECONDS:
             yield f"{key}: {seconds} is out of range: write more than 0 and at most {_LONGEST_SECONDS} seconds"
@@ -110,6 +126,54 @@ def _check_pairs(settings: Settings) -> Iterator[str]:
         taken[name] = f"certificates.{key}"
 
 
+def _check_lease(settings: Settings) -> Iterator[str]:
+    """Check that a holder has tries left before it stops writing, and stops before another one takes over."""
+    controller = settings.controller
+    if not controller.retry_seconds < controller.renew_seconds:
+        yield (
+            f"controller.retrySeconds: {controller.retry_seconds} is not less than controller.renewSeconds "
+            f"({controller.renew_seconds}): leave room for a second try"
+        )
+    if not controller.renew_seconds < controller.lease_seconds:
+        yield (
+            f"controller.renewSeconds: {controller.renew_seconds} is not less than controller.leaseSeconds "
+            f"({controller.lease_seconds}): the holder has to stop before another replica starts"
+        )
+    # The Lease holds whole seconds (coordination.k8s.io/v1 leaseDurationSeconds).
+    if controller.lease_seconds < 1 or controller.lease_seconds != int(controller.lease_seconds):
+        yield f"controller.leaseSeconds: {controller.lease_seconds} is not a whole number of seconds, 1 or more"
+
+
+def _check_secret_sources(settings: Settings) -> Iterator[str]:
+    """Check which Secrets hold licenses; the name of our copies is taken."""
+    seen: set[tuple[str, str, str]] = set()
+    for index, source in enumerate(settings.sources.secrets):
+        key = f"sources.secrets[{index}]"
+        yield from (f"{key}.{problem}" for problem in _find_source_problems(source))
+        if source.name == settings.secret.name:
+            yield f"{key}.name: {source.name!r} is secret.name too, the name of the copies: choose another name"
+        if (source.namespace, source.name, source.key) in seen:
+            yield f"{key}: the same namespace, name and key stand here twice: remove one"
+        seen.add((source.namespace, source.name, source.key))
+
+
+def _find_source_problems(source: SecretSource) -> Iterator[str]:
+    """Check one Secret that holds a license by itself."""
+    if not is_namespace_name(source.namespace):
+        yield f"namespace: {source.namespace!r} is no namespace name: write {_LABEL}"
+    if not is_object_name(source.name):
+        yield f"name: {source.name!r} is no object name: write {_NAME}"
+    if _DATA_KEY.fullmatch(source.key) is None:
+        yield f"key: {source.key!r} is no key of a Secret: write letters, digits, '-', '_' and '.'"
+    if source.proxy_host and not is_registry_host(source.proxy_host):
+        yield f"proxyHost: {source.proxy_host!r} is not a host: write it without scheme and path"
+    if source.app_slug and not is_app_slug(source.app_slug):
+        yield f"appSlug: {source.app_slug!r} is no application slug: write it as the vendor portal does"
+    for place, name in enumerate(source.namespaces):
+        if name != EVERY_NAMESPACE and not is_namespace_name(name):
+            yield f'namespaces[{place}]: {name!r} is no namespace name: write {_LABEL}, or "*" for all'
+
+
 def _check_object_names(settings: Settings) -> Iterator[str]:
     """Check names that objects are to have, and names in certificates."""
     names = [
@@ -118,6 +182,7 @@ def _check_object_names(settings: Settings) -> Iterator[str]:
         ("certificates.servingSecret", settings.certificates.serving_secret),
         ("webhook.configurationName", settings.webhook.configuration_name),
         ("routesConfigMap", settings.routes_config_map),
+        ("controller.leaseName", settings.controller.lease_name),
     ]
     yield from (f"{key}: {name!r} is no object name: write {_NAME}" for key, name in names if not is_object_name(name))
     if not is_namespace_name(settings.webhook.service_name):  # Services are named by the stricter rule.

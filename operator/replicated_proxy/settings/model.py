@@ -8,16 +8,55 @@ from dataclasses import dataclass, field
 from replicated_proxy.core.coverage import CoverageSettings
 from replicated_proxy.core.hosts import HostOverrides
 from replicated_proxy.core.images import parse_pattern
+from replicated_proxy.core.licenses import ExpiryPolicy
 from replicated_proxy.core.rewriting import Mode, RewritePolicy, WildcardScope
 from replicated_proxy.core.routes import SYSTEM_NAMESPACES
+from replicated_proxy.core.signatures import SignaturePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """A Secret that holds a license, so that its credential stands in no License object."""
+
+    namespace: str = ""
+    """Where it is; counts as the License's own namespace."""
+    name: str = ""
+    """Its name."""
+    key: str = ""
+    """Data key: a license YAML, the Replicated SDK's `config.yaml`, or a `.dockerconfigjson`."""
+    app_slug: str = ""
+    """For a `.dockerconfigjson`, which does not say it; the Secret's own data key `appSlug` otherwise."""
+    proxy_host: str = ""
+    """Custom proxy domain: the entry of a `.dockerconfigjson` that counts beside Replicated's hosts."""
+    namespaces: tuple[str, ...] = ()
+    """More namespaces that it covers, as in `additionalNamespaces`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """Where Licenses and Applications are honoured."""
+    """Where Licenses and Applications are honoured, and where licenses come from beside the License objects."""
 
     namespaces: tuple[str, ...] = ()
     """Namespaces whose Licenses and Applications count; empty means all."""
+    secrets: tuple[SecretSource, ...] = ()
+    """Secrets that hold a license: `namespace`, `name`, `key`; with `appSlug` where the content does not say it, and
+    optionally `proxyHost` and `namespaces` (more namespaces to cover, `"*"` for all)."""
+    missing_seconds: float = 300.0
+    """How long such a Secret may be missing (replaced by a tool, say) before its license counts as deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseSettings:
+    """When a License is used."""
+
+    signature: SignaturePolicy = SignaturePolicy.WARN
+    """`Off`, `Warn` (used whatever the signature says, and says so) or `Enforce` (used only with a genuine one)."""
+    trusted_keys: Mapping[str, str] = field(default_factory=dict)
+    """More global public keys: key ID to RSA public key in PEM. Replicated's production key is always trusted."""
+    on_expiry: ExpiryPolicy = ExpiryPolicy.RETAIN
+    """`Retain`: an expired License stays in use (the registry refuses new pulls). `Revoke`: its credentials go."""
+    expiring_soon_days: int = 14
+    """From how many days before its end a License says `ExpiringSoon`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +119,16 @@ class ControllerSettings:
     """Longest wait between two tries in a failing namespace."""
     health_port: int = 8080
     """Plain HTTP port of /livez, /readyz and /metrics."""
+    lease_name: str = "replicated-proxy-controller"
+    """Lease that the replicas contend for, in the operator's namespace; only its holder writes."""
+    lease_seconds: float = 15.0
+    """How long the holder may be silent before another replica takes over."""
+    renew_seconds: float = 10.0
+    """How long the holder goes on trying to renew before it stops writing; less than `leaseSeconds`."""
+    retry_seconds: float = 2.0
+    """Time between two renewals, or two looks at somebody else's Lease."""
+    deletions_per_second: float = 20.0
+    """Most pull secrets deleted in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +172,7 @@ class Settings:
     """The whole of it."""
 
     sources: SourceSettings = SourceSettings()
+    license: LicenseSettings = LicenseSettings()
     secret: SecretSettings = SecretSettings()
     proxy: ProxySettings = ProxySettings()
     rewrite: RewriteSettings = RewriteSettings()
