@@ -60,7 +60,7 @@ async def report(client: KubeClient, *known: Json) -> None:
         world.licenses.apply("ADDED", body)
     settings = CoverageSettings(SECRET_NAME, frozenset())
     plan = plan_table(world.sources(), (), settings, RoutingTable(SECRET_NAME))
-    await Reporter(client, world, lambda: NOW).report(Findings(plan, {}, ""))
+    await Reporter(client, world, lambda: NOW, settings.validity).report(Findings(plan, {}, ""))
 
 
 @pytest.mark.parametrize(("expiry", "reason", "ends"), DATES.values(), ids=DATES.keys())

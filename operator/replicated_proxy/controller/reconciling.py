@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from replicated_proxy.clock import Clock
+from replicated_proxy.controller.alarm import Alarm
 from replicated_proxy.controller.publishing import TablePublisher
 from replicated_proxy.controller.reporting import Findings, Reporter
+from replicated_proxy.controller.restraint import Deferred
 from replicated_proxy.controller.workqueue import WorkQueue
 from replicated_proxy.controller.world import World
 from replicated_proxy.controller.writing import SecretWriter, Stale
 from replicated_proxy.core.coverage import TablePlan, plan_table, with_conflicts
 from replicated_proxy.core.secret_contents import SecretContents
 from replicated_proxy.core.statuses import SyncResult, SyncState
+from replicated_proxy.core.validity import Moment, next_change
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Conflict
 from replicated_proxy.kube.resources import NAMESPACES
@@ -53,9 +57,11 @@ class Reconciler:
         results: the last result in each namespace that needs a pull secret.
     """
 
-    def __init__(self, world: World, hands: Hands, queue: WorkQueue, settings: Settings) -> None:
+    def __init__(self, world: World, hands: Hands, queue: WorkQueue, settings: Settings, clock: Clock) -> None:
         self._world = world
         self._hands = hands
+        self._clock = clock
+        self._alarm = Alarm(clock)
         self._settings = settings.coverage()
         self._create_namespaces = settings.secret.create_namespaces
         self._overview_due = asyncio.Event()
@@ -73,7 +79,7 @@ class Reconciler:
         while True:
             failure: ApiError | None = None
             await self._overview_due.wait()
-            await asyncio.sleep(_COALESCE_SECONDS)
+            await self._clock.sleep(_COALESCE_SECONDS)
             self._overview_due.clear()
             try:
                 await self.overview()
@@ -89,17 +95,25 @@ class Reconciler:
             attempt += 1
             self._overview_due.set()
 
+    async def run_alarm(self) -> None:
+        """Make an overview turn due whenever time alone changes something: a License ends; until cancelled."""
+        await self._alarm.run(self.trigger_overview)
+
     async def run_namespaces(self) -> None:
         """Take namespace turns until cancelled; several of these run side by side."""
         while True:
             name = await self.queue.take()
             try:
                 again = await self.reconcile_namespace(name)
+            except Deferred as deferred:
+                self.queue.postpone(name, deferred.seconds)
+                continue
             except Exception:  # noqa: BLE001 - one namespace must never end the others' worker, whatever is wrong.
                 _log.exception("namespace failed", extra={"namespace": name})
                 again = True
             if again:
-                self.queue.retry(name)
+                known = self.results.get(name)
+                self.queue.retry(name, known.retry_after if known else 0.0)
             else:
                 self.queue.finish(name)
 
@@ -111,10 +125,11 @@ class Reconciler:
         """
         if not (self._world.complete and self._hands.publisher.loaded.is_set()):
             return  # Absence proves nothing yet.
-        noted = frozenset(uid for copy in self._world.secrets.values() if copy.ours for uid in copy.licenses)
-        sources = replace(self._world.sources(), noted=noted)
+        moment = Moment(self._clock.now(), self._hands.client.server_time())
+        sources = self._world.sources(moment)
         plan = plan_table(sources, self._world.namespaces.values(), self._settings, self._hands.publisher.published)
-        self._adopt_contents(SecretContents(plan, self._world.licenses_by_uid()))
+        self._adopt_contents(SecretContents(plan, {lic.identity.uid: lic for lic in sources.licenses}))
+        self._alarm.set(next_change(sources.licenses, moment, self._settings.validity))
         await self._hands.publisher.publish(with_conflicts(plan.table, _conflicting(plan, self._world)))
         await self._hands.reporter.report(Findings(plan, self.results, self._hands.publisher.problem))
 
@@ -149,6 +164,7 @@ class Reconciler:
         """Plan and act in one namespace."""
         namespace, observed = self._world.namespaces.get(name), self._world.secrets.get(name)
         if namespace is None:
+            self._hands.writer.forget(name)
             return await self._create_namespace(name, contents.plan)
         if namespace.terminating:
             return None

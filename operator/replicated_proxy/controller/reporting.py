@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from replicated_proxy.controller.world import ApplicationEntry, LicenseEntry, World
-from replicated_proxy.core.conditions import Condition, ConditionStatus, find_transitions, render_conditions
+from replicated_proxy.controller.announcing import Announcer, refer_to, refer_to_secret
+from replicated_proxy.controller.entries import ApplicationEntry, LicenseEntry
+from replicated_proxy.controller.world import World
+from replicated_proxy.core.conditions import Condition, find_transitions, render_conditions
 from replicated_proxy.core.coverage import TablePlan
 from replicated_proxy.core.footprints import Footprint, measure_footprints
-from replicated_proxy.core.objects import Body, ObjectIdentity, format_timestamp
-from replicated_proxy.core.pull_secrets import MANAGER
+from replicated_proxy.core.license_conditions import LicenseReport, license_conditions, license_fields
+from replicated_proxy.core.objects import Body
 from replicated_proxy.core.statuses import (
-    LicenseReport,
     StatusReason,
     SyncResult,
     SyncState,
     application_conditions,
     application_fields,
-    license_conditions,
-    license_fields,
 )
-from replicated_proxy.kube.client import KubeClient, Object
+from replicated_proxy.core.validity import ExpiryStanding, ValidityPolicy
+from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.errors import ApiError, Conflict, NotFound
-from replicated_proxy.kube.resources import APPLICATIONS, CORE_EVENTS, LICENSES, Resource
+from replicated_proxy.kube.resources import APPLICATIONS, LICENSES, Resource
 
 _log = logging.getLogger(__name__)
 _INVALID: Final = 422
@@ -57,10 +57,13 @@ class Findings:
 class Reporter:
     """Writes statuses and posts Events."""
 
-    def __init__(self, client: KubeClient, world: World, now: Callable[[], datetime]) -> None:
+    def __init__(self, client: KubeClient, world: World, now: Callable[[], datetime], policy: ValidityPolicy) -> None:
         self._client = client
         self._world = world
         self._now = now
+        self._policy = policy
+        self._announcer = Announcer(client, now)
+        self._told: dict[str, Body] = {}
 
     async def report(self, findings: Findings) -> None:
         """Bring every status up to date.
@@ -89,6 +92,11 @@ class Reporter:
         for entry in self._world.licenses.values():
             report = self._license_report(entry, findings, footprints.get(entry.identity.uid, Footprint()))
             yield self._write(LICENSES, entry, license_conditions(report), license_fields(report))
+        for key, entry in self._world.secret_licenses.entries().items():
+            report = self._license_report(entry, findings, footprints.get(entry.identity.uid, Footprint()))
+            if entry.lic is None:
+                report = replace(report, problem_reason=StatusReason.SOURCE_UNKNOWN.value)
+            yield self._tell(key, entry, license_conditions(report))
         for item in self._world.applications.values():
             problem = self._application_problem(item, findings.plan)
             note = findings.plan.bindings.notes.get(item.identity.uid, "")
@@ -116,16 +124,19 @@ class Reporter:
             lic=entry.lic,
             problem=problem,
             problem_reason=reason.value,
-            held=any(route.license == entry.identity.key and route.uid in findings.plan.held for route in table.routes),
+            held=entry.identity.uid in findings.plan.held,
             tally=footprint.tally,
             shadows=footprint.shadows,
             secret_name=table.secret_name,
             own_namespace_excluded=table.rules.excludes(entry.identity.namespace),
+            standing=findings.plan.standings.get(entry.identity.uid, ExpiryStanding.NEVER),
+            policy=self._policy,
         )
 
     def _license_problem(self, entry: LicenseEntry, findings: Findings) -> tuple[str, StatusReason]:
         """Say why a License is not used, or nothing."""
-        if not self._world.honours(entry.identity.namespace):
+        from_secret = entry.lic is not None and entry.lic.source
+        if not from_secret and not self._world.honours(entry.identity.namespace):
             return _LEFT_OUT, StatusReason.NOT_HONOURED
         if findings.table_problem and not entry.problem:
             return findings.table_problem, StatusReason.TABLE_TOO_LARGE
@@ -167,35 +178,14 @@ class Reporter:
         store = self._world.licenses if resource is LICENSES else self._world.applications
         store.apply("MODIFIED", body)
         for condition in find_transitions(conditions, entry.status):
-            await self._post(body, entry.identity, condition)
+            await self._announcer.announce(refer_to(body, entry.identity), condition)
 
-    async def _post(self, body: Object, identity: ObjectIdentity, condition: Condition) -> None:
-        """Post one Event; a lost Event is not worth a retry, since the status says the same."""
-        moment = format_timestamp(self._now())
-        event = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"generateName": f"{identity.name[:50]}-", "namespace": identity.namespace},
-            "involvedObject": {
-                "apiVersion": body.get("apiVersion"),
-                "kind": body.get("kind"),
-                "name": identity.name,
-                "namespace": identity.namespace,
-                "uid": identity.uid,
-            },
-            "type": "Warning" if condition.status is ConditionStatus.FALSE else "Normal",
-            "reason": condition.reason,
-            "message": condition.shown,
-            "source": {"component": MANAGER},
-            "reportingComponent": MANAGER,
-            "firstTimestamp": moment,
-            "lastTimestamp": moment,
-            "count": 1,
-        }
-        try:
-            await self._client.create(CORE_EVENTS, event, identity.namespace)
-        except ApiError as error:
-            _log.info("event not posted: %s", error)
+    async def _tell(self, key: str, entry: LicenseEntry, conditions: list[Condition]) -> None:
+        """Post the transitions of a license that a Secret holds: there is no status to write them to."""
+        earlier = self._told.get(key, {})
+        self._told[key] = {"conditions": render_conditions(conditions, earlier, 0, self._now())}
+        for condition in find_transitions(conditions, earlier):
+            await self._announcer.announce(refer_to_secret(entry.identity), condition)
 
 
 def _is_same(wanted: Mapping[str, Any], found: Body) -> bool:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from replicated_proxy.clock import SystemClock
 from replicated_proxy.controller.certifying import CertificateKeeper
 from replicated_proxy.controller.listing import KINDS, Lister, until_listed
 from replicated_proxy.controller.publishing import TablePublisher
-from replicated_proxy.controller.pump import EventPump, WatchedKind
+from replicated_proxy.controller.pump import EventPump, Pumped, WatchedKind
 from replicated_proxy.controller.reconciling import Hands, Reconciler
 from replicated_proxy.controller.reporting import Reporter
+from replicated_proxy.controller.restraint import Restraint
+from replicated_proxy.controller.watchdog import Watchdog, kinds_of
 from replicated_proxy.controller.workqueue import WorkQueue
 from replicated_proxy.controller.world import World
 from replicated_proxy.controller.writing import SecretWriter
@@ -21,7 +25,6 @@ from replicated_proxy.core.objects import text_at
 from replicated_proxy.core.pull_secrets import Ownership
 from replicated_proxy.core.statuses import SyncState
 from replicated_proxy.kube.client import KubeClient, Object
-from replicated_proxy.kube.errors import ApiError
 from replicated_proxy.kube.resources import NAMESPACES, SECRETS, Resource
 from replicated_proxy.settings import Settings
 from replicated_proxy.telemetry.metrics import Metrics
@@ -42,19 +45,29 @@ class ControllerRole:
         self._publisher = TablePublisher(client, settings.namespace, settings.routes_config_map, settings.secret.name)
         hands = Hands(
             client=client,
-            writer=SecretWriter(client, self._world.secrets, ownership, metrics),
+            writer=SecretWriter(
+                client,
+                self._world.secrets,
+                ownership,
+                metrics,
+                Restraint(settings.controller.deletions_per_second, time.monotonic),
+            ),
             publisher=self._publisher,
-            reporter=Reporter(client, self._world, now),
+            reporter=Reporter(client, self._world, now, settings.validity()),
         )
         timing = settings.controller
         queue = WorkQueue(timing.retry_first_seconds, timing.retry_longest_seconds)
-        self._reconciler = Reconciler(self._world, hands, queue, settings)
+        self._reconciler = Reconciler(self._world, hands, queue, settings, SystemClock())
         self._certificates = CertificateKeeper(client, settings, now, metrics)
         self._sources_due = asyncio.Event()
         secrets = WatchedKind(SECRETS, f"metadata.name={settings.secret.name}")
-        self._pump = EventPump("core", (WatchedKind(NAMESPACES), secrets), client.connection, self._deliver)
-        kinds = tuple(WatchedKind(resource) for resource in KINDS)
-        self._sources_pump = EventPump("kots", kinds, client.connection, self._deliver)
+        core = Pumped("core", (WatchedKind(NAMESPACES), secrets))
+        kots = Pumped("kots", tuple(WatchedKind(resource) for resource in KINDS))
+        self._pump, self._sources_pump = (
+            EventPump(pumped, client.connection, self._deliver) for pumped in (core, kots)
+        )
+        self._watchdog = Watchdog(client, (self._pump, self._sources_pump), metrics)
+        self.stuck = self._watchdog.problems
 
     def problems(self) -> list[str]:
         """Say what is missing for the controller to be ready."""
@@ -73,9 +86,11 @@ class ControllerRole:
             group.create_task(self._certificates.run())
             group.create_task(self._pump.run())
             group.create_task(self._sources_pump.run())
+            group.create_task(self._watchdog.run())
             group.create_task(self._sweep())
             group.create_task(self._relist_sources())
             group.create_task(self._reconciler.run_overview())
+            group.create_task(self._reconciler.run_alarm())
             for _ in range(self._settings.controller.concurrency):
                 group.create_task(self._reconciler.run_namespaces())
             group.create_task(self._gauge())
@@ -118,14 +133,11 @@ class ControllerRole:
         self._look_at_everything()
         while True:
             await asyncio.sleep(self._settings.controller.sweep_seconds)
-            try:
-                found = await self._lister.list_everything()
-            except ApiError as error:
-                _log.warning("sweep failed; the next one is due as usual: %s", error)
-                continue
+            found = await until_listed(self._lister.list_everything)
             if found:
                 _log.warning("the sweep found what events had missed: %s", ", ".join(sorted(found)[:20]))
                 self._metrics.sweep_corrections.inc(len(found))
+                self._watchdog.restart_for(kinds_of(found))
             self._look_at_everything()
 
     def _look_at_everything(self) -> None:
@@ -138,6 +150,8 @@ class ControllerRole:
         """Keep the gauges current; they are read far less often than they change."""
         while True:
             await asyncio.sleep(1.0)
-            states = [result.state for result in self._reconciler.results.values()]
+            results = self._reconciler.results.values()
             self._metrics.queue_depth.set(len(self._reconciler.queue))
-            self._metrics.conflicts.set(states.count(SyncState.CONFLICTING))
+            self._metrics.oldest_unsynced_seconds.set(self._reconciler.queue.oldest())
+            self._metrics.conflicts.set(sum(result.state is SyncState.CONFLICTING for result in results))
+            self._metrics.note_failures(result.reason for result in results if result.state is SyncState.FAILED)

@@ -7,17 +7,23 @@ is never proof of absence; a listing is, for what it could have shown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
-from replicated_proxy.core.applications import Application, parse_application
+from replicated_proxy.controller.entries import (
+    ApplicationEntry,
+    LicenseEntry,
+    LicenseReader,
+    SecretLicenses,
+    doubt_deletion,
+    read_application_entry,
+)
 from replicated_proxy.core.coverage import Sources
-from replicated_proxy.core.licenses import InvalidLicense, License, parse_license
 from replicated_proxy.core.namespaces import Namespace
-from replicated_proxy.core.objects import Body, ObjectIdentity, mapping_at, read_identity, text_at
+from replicated_proxy.core.objects import Body, mapping_at, text_at
 from replicated_proxy.core.pull_secrets import ObservedSecret, Ownership, read_secret
 from replicated_proxy.core.routes import Definitions
+from replicated_proxy.core.validity import Moment
 from replicated_proxy.kube.client import Listing
 
 Value = TypeVar("Value")
@@ -145,60 +151,6 @@ def _number(text: str) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-@dataclass(frozen=True, slots=True)
-class LicenseEntry:
-    """A License object, readable or not.
-
-    Attributes:
-        identity: which one.
-        lic: as parsed, or None.
-        problem: why it could not be parsed.
-        status: as it stands on the object.
-    """
-
-    identity: ObjectIdentity
-    lic: License | None
-    problem: str = ""
-    status: Body = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ApplicationEntry:
-    """An Application object with its status as it stands."""
-
-    identity: ObjectIdentity
-    application: Application
-    status: Body = field(default_factory=dict)
-
-
-def _read_license(body: Body) -> LicenseEntry:
-    """Read a License; one that makes no sense keeps its place, so that its status can say so."""
-    identity, status = read_identity(body), mapping_at(body, "status")
-    try:
-        return LicenseEntry(identity, parse_license(body), status=status)
-    except InvalidLicense as error:
-        return LicenseEntry(identity, None, str(error), status)
-
-
-def _doubt_deletion(entry: LicenseEntry, known: LicenseEntry | None) -> LicenseEntry:
-    """Leave open whether a License that is being deleted is revoked.
-
-    Its definition may be going, which marks every object for deletion and revokes none. Our own listing counts only
-    if the definition was there, unmarked, after it as well: a mark that it shows was set by somebody on purpose.
-    """
-    if entry.lic is None or not entry.lic.deleting:
-        return entry
-    proven = known is not None and known.lic is not None and known.lic.deleting
-    if known is not None and proven and known.identity.uid == entry.identity.uid:
-        return entry
-    return replace(entry, lic=replace(entry.lic, deleting=False))
-
-
-def _read_application(body: Body) -> ApplicationEntry:
-    """Read an Application."""
-    return ApplicationEntry(read_identity(body), parse_application(body), mapping_at(body, "status"))
-
-
 def read_namespace(body: Body) -> Namespace:
     """Read a namespace as far as coverage cares."""
     labels = mapping_at(body, "metadata", "labels")
@@ -216,45 +168,63 @@ def _object_key(body: Body) -> str:
 
 
 class World:
-    """The four caches.
+    """The four caches, and the licenses that Secrets hold.
 
     Attributes:
         licenses, applications: by `namespace/name`.
         namespaces: by name.
         secrets: Secrets of our one name, by namespace.
+        secret_licenses: licenses from elsewhere than License objects.
         definitions: under which Licenses and Applications were listed.
     """
 
-    def __init__(self, ownership: Ownership, honoured: frozenset[str]) -> None:
-        self.licenses = Store[LicenseEntry]("License", _read_license, _object_key, _doubt_deletion)
-        self.applications = Store[ApplicationEntry]("Application", _read_application, _object_key)
+    def __init__(
+        self,
+        ownership: Ownership,
+        honoured: frozenset[str],
+        reader: LicenseReader | None = None,
+        secret_keys: Iterable[str] = (),
+    ) -> None:
+        """Make empty caches.
+
+        Args:
+            ownership: tells our copies from others.
+            honoured: the only namespaces whose Licenses and Applications count; empty for all.
+            reader: makes entries of License documents.
+            secret_keys: keys of the licenses that Secrets hold.
+        """
+        reader = reader or LicenseReader()
+        self.licenses = Store[LicenseEntry]("License", reader.read, _object_key, doubt_deletion)
+        self.applications = Store[ApplicationEntry]("Application", read_application_entry, _object_key)
         self.namespaces = Store[Namespace]("Namespace", read_namespace, lambda body: text_at(body, "metadata", "name"))
         self.secrets = Store[ObservedSecret](
             "Secret", lambda body: read_secret(body, ownership), lambda body: text_at(body, "metadata", "namespace")
         )
+        self.secret_licenses = SecretLicenses(reader, secret_keys)
         self.definitions = Definitions()
         self._honoured = honoured
 
     @property
     def complete(self) -> bool:
         """Tell whether everything has been listed once; before that nothing may be concluded from absence."""
-        stores = (self.licenses, self.applications, self.namespaces, self.secrets)
-        return all(store.complete for store in stores)
+        caches = (self.licenses, self.applications, self.namespaces, self.secrets, self.secret_licenses)
+        return all(cache.complete for cache in caches)
 
     def honours(self, namespace: str) -> bool:
         """Tell whether Licenses and Applications of this namespace count (`sources.namespaces`)."""
         return not self._honoured or namespace in self._honoured
 
-    def sources(self) -> Sources:
+    def sources(self, moment: Moment | None = None) -> Sources:
         """Return the Licenses and Applications that count; a License that is being deleted counts no more."""
-        entries = (entry for entry in self.licenses.values() if self.honours(entry.identity.namespace))
+        honoured = [entry for entry in self.licenses.values() if self.honours(entry.identity.namespace)]
+        # The administrator named each Secret, wherever it is.
+        entries = (*honoured, *self.secret_licenses.entries().values())
         applications = (entry for entry in self.applications.values() if self.honours(entry.identity.namespace))
         return Sources(
             licenses=tuple(entry.lic for entry in entries if entry.lic and not entry.lic.deleting),
             applications=tuple(entry.application for entry in applications),
             definitions=self.definitions,
+            noted=frozenset(uid for copy in self.secrets.values() if copy.ours for uid in copy.licenses),
+            unknown=self.secret_licenses.unknown,
+            moment=moment,
         )
-
-    def licenses_by_uid(self) -> Mapping[str, License]:
-        """Return the Licenses that count, by UID."""
-        return {lic.identity.uid: lic for lic in self.sources().licenses}

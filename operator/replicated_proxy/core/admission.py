@@ -192,6 +192,8 @@ def _answer(
 ) -> Verdict:
     """Put the answer together with what people are told about it."""
     warnings = [text for decision in decisions if (text := _warn(decision, context))]
+    if context.covering.route.retained and any(decision.needs_license for decision in decisions):
+        warnings.insert(0, f"the Replicated license of {context.covering.route.app_slug} has expired: pulls may fail")
     told = "; ".join(f"{item.slot.key}={item.reason or item.outcome}" for item in decisions)
     return Verdict(
         patch=patch,

@@ -28,11 +28,18 @@ class Bindings:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def bind_applications(licenses: Sequence[License], applications: Iterable[Application]) -> Bindings:
+def bind_applications(
+    licenses: Sequence[License], applications: Iterable[Application], *, heed_domains: bool = True
+) -> Bindings:
     """Bind each Application to the Licenses of its namespace.
 
     A label `kots.io/app-slug` names the License. Without it an Application binds to every License there, but one
     that reaches beyond its namespace only to the only one: nobody's credential is spread by a guess.
+
+    Args:
+        licenses: those that count.
+        applications: likewise.
+        heed_domains: whether the custom domains of Applications count; they are not signed.
     """
     bound: dict[str, list[Application]] = {lic.identity.uid: [] for lic in licenses}
     problems: dict[str, str] = {}
@@ -50,7 +57,22 @@ def bind_applications(licenses: Sequence[License], applications: Iterable[Applic
         for lic in candidates:
             bound[lic.identity.uid].append(application)
     by_license = {uid: tuple(items) for uid, items in bound.items()}
-    return Bindings(by_license, problems, _note_overridden_hosts(by_license.values()))
+    notes = _note_overridden_hosts(by_license.values()) if heed_domains else _note_unsigned_hosts(by_license.values())
+    return Bindings(by_license, problems, notes)
+
+
+def _note_unsigned_hosts(groups: Iterable[Sequence[Application]]) -> Mapping[str, str]:
+    """Say which Applications name a host while only signed ones count."""
+    text = (
+        "proxyRegistryDomain and replicatedRegistryDomain have no effect: with license.signature Enforce hosts come "
+        "from settings and signed Licenses only"
+    )
+    return {
+        item.identity.uid: text
+        for applications in groups
+        for item in applications
+        if item.proxy_domain or item.registry_domain
+    }
 
 
 def _note_overridden_hosts(groups: Iterable[Sequence[Application]]) -> Mapping[str, str]:

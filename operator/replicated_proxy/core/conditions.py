@@ -30,12 +30,21 @@ class Condition:
         status: whether it holds.
         reason: one CamelCase word, documented.
         message: for people; `shown` of it is written.
+        warning: whether somebody should act; None: when it does not hold.
+        routine: as good as nothing: not worth an Event when it is stated for the first time.
     """
 
     type: str
     status: ConditionStatus
     reason: str
     message: str
+    warning: bool | None = None
+    routine: bool = False
+
+    @property
+    def alarming(self) -> bool:
+        """Tell whether its Event is a warning."""
+        return self.status is ConditionStatus.FALSE if self.warning is None else self.warning
 
     @property
     def shown(self) -> str:
@@ -79,4 +88,8 @@ def find_transitions(conditions: Sequence[Condition], earlier: Body) -> list[Con
         text_at(item, "type"): (text_at(item, "status"), text_at(item, "reason"))
         for item in list_at(earlier, "conditions")
     }
-    return [item for item in conditions if before.get(item.type) != (item.status.value, item.reason)]
+    return [
+        item
+        for item in conditions
+        if before.get(item.type) != (item.status.value, item.reason) and (item.type in before or not item.routine)
+    ]

@@ -7,7 +7,7 @@ a License for each application, and a share of the table that none may exceed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from replicated_proxy.core.applications import APP_SLUG_LABEL, Application
@@ -17,6 +17,8 @@ from replicated_proxy.core.licenses import License
 from replicated_proxy.core.namespaces import APP_LABEL, DISABLED, REWRITE_LABEL, Namespace
 from replicated_proxy.core.routes import Definitions, NamespaceRules, Route, RoutingTable
 from replicated_proxy.core.routing_documents import LARGEST_DOCUMENT, route_size
+from replicated_proxy.core.signatures import SignaturePolicy
+from replicated_proxy.core.validity import ExpiryStanding, Moment, ValidityPolicy, freezes, judge_expiry
 
 _ROUTE_SHARE: Final = 400_000  # 5,000 listed namespaces with the longest names take 355 kB.
 _RULES_SHARE: Final = 200_000  # Kept for what namespaces say about themselves.
@@ -32,12 +34,19 @@ class CoverageSettings:
         excluded: namespace names that no License reaches, the operator's own and the system's among them.
         excluded_globs: patterns of such names.
         hosts: hosts set by application slug.
+        validity: when a License is used.
     """
 
     secret_name: str
     excluded: frozenset[str]
     excluded_globs: tuple[str, ...] = ()
     hosts: HostOverrides = HostOverrides()
+    validity: ValidityPolicy = ValidityPolicy()
+
+    @property
+    def heed_domains(self) -> bool:
+        """Tell whether the custom domains of Applications count: nobody signed them."""
+        return self.validity.signature is not SignaturePolicy.ENFORCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +58,16 @@ class Sources:
         applications: all of them.
         definitions: under which both were read.
         noted: UIDs of the Licenses that our copies were made from: what is known to have been in effect.
+        unknown: keys of Licenses that cannot be read now and that nobody revoked.
+        moment: when this is looked at; None where time has no part.
     """
 
     licenses: tuple[License, ...] = ()
     applications: tuple[Application, ...] = ()
     definitions: Definitions = Definitions()
     noted: frozenset[str] = frozenset()
+    unknown: frozenset[str] = frozenset()
+    moment: Moment | None = None
 
 
 class _Row(NamedTuple):
@@ -80,12 +93,14 @@ class TablePlan:
             Their entries in copies stay as they are; nothing new is written for them.
         oversized: UIDs of Licenses whose routes would take more than their share of the table: what was published
             of them stays, and nothing of a new one is published.
+        standings: License UID to how it stands to its end.
     """
 
     table: RoutingTable
     bindings: Bindings
     held: frozenset[str]
     oversized: frozenset[str] = frozenset()
+    standings: Mapping[str, ExpiryStanding] = field(default_factory=dict)
 
 
 def plan_table(
@@ -99,25 +114,36 @@ def plan_table(
         settings: the administrator's part.
         previous: the table published last, also by a process before this one.
     """
-    bindings = bind_applications(sources.licenses, sources.applications)
+    bindings = bind_applications(sources.licenses, sources.applications, heed_domains=settings.heed_domains)
     published = _published_rows(previous)
-    held = [row for row in published.values() if _is_held(row.route, sources)]
+    standings = _judge(sources, settings.validity, published)
+    restless = {lic.identity.uid: standings[lic.identity.uid] for lic in sources.licenses if not freezes(lic)}
+    held = [_restate(row, restless) for row in published.values() if _is_held(row.route, sources)]
     taken = {row.route.license for row in held}
     planned = [
-        _plan_row(lic, bindings.by_license[lic.identity.uid], sources, settings)
+        _restate(_plan_row(lic, bindings.by_license[lic.identity.uid], sources, settings), restless)
         for lic in sources.licenses
-        if lic.identity.key not in taken and (not is_frozen(lic) or lic.identity.uid in sources.noted)
+        if lic.key not in taken and (not freezes(lic) or lic.identity.uid in sources.noted)
     ]
     rows, oversized = _within_budget(sorted([*held, *planned], key=lambda row: row.route.age_key), published)
-    frozen = {lic.identity.uid for lic in sources.licenses if is_frozen(lic)}
+    frozen = {lic.identity.uid for lic in sources.licenses if freezes(lic)}
     table = RoutingTable(
         secret_name=settings.secret_name,
         routes=tuple(row.route for row in rows),
         listed=_index_names([row.listed for row in rows]),
         rules=_plan_rules(namespaces, settings),
     )
-    kept = {row.route.uid for row in held} | oversized | frozen
-    return TablePlan(table, bindings, frozenset(kept & {row.route.uid for row in rows}), frozenset(oversized))
+    kept = ({row.route.uid for row in held} | oversized | frozen) & {row.route.uid for row in rows}
+    return TablePlan(table, bindings, frozenset(kept), frozenset(oversized), standings)
+
+
+def _judge(sources: Sources, policy: ValidityPolicy, published: Mapping[str, _Row]) -> Mapping[str, ExpiryStanding]:
+    """Tell how each License stands to its end, by UID."""
+    revoked = {uid for uid, row in published.items() if row.route.expired}
+    return {
+        lic.identity.uid: judge_expiry(lic.expiry, sources.moment, policy, revoked=lic.identity.uid in revoked)
+        for lic in sources.licenses
+    }
 
 
 def _plan_row(lic: License, applications: Sequence[Application], sources: Sources, settings: CoverageSettings) -> _Row:
@@ -125,19 +151,28 @@ def _plan_row(lic: License, applications: Sequence[Application], sources: Source
 
     Also for a frozen one whose row got lost with the published table, while copies tell that it was in effect.
     """
-    listed = frozenset(name for item in applications for name in item.namespaces)
-    return _Row(_plan_route(lic, applications, settings.hosts, sources.definitions), listed)
+    listed = frozenset(lic.namespaces).union(*(item.namespaces for item in applications))
+    return _Row(_plan_route(lic, applications, settings, sources.definitions), listed)
+
+
+def _restate(row: _Row, standings: Mapping[str, ExpiryStanding]) -> _Row:
+    """Say of a row whether its License has expired; one that is frozen or unknown, and so has no standing, stays."""
+    standing = standings.get(row.route.uid)
+    if standing is None:
+        return row
+    expired = standing is ExpiryStanding.REVOKED
+    return row._replace(route=replace(row.route, expired=expired, retained=standing.passed and not expired))
 
 
 def _within_budget(rows: Sequence[_Row], published: Mapping[str, _Row]) -> tuple[list[_Row], set[str]]:
     """Keep the table within a ConfigMap, oldest first, without letting one License crowd the others out.
 
-    A row that takes more than its share is not published; what was published of it before stays.
+    A row that takes more than its share is not published; what was published of it before stays, but for its end.
     """
     kept, oversized, left = [], set(), LARGEST_DOCUMENT - _RULES_SHARE
     for row in rows:
         fits = row.size <= min(_ROUTE_SHARE, left)
-        used = row if fits else published.get(row.route.uid)
+        used = row if fits else _earlier(row.route, published)
         if not fits:
             oversized.add(row.route.uid)
         if used is not None:
@@ -146,21 +181,25 @@ def _within_budget(rows: Sequence[_Row], published: Mapping[str, _Row]) -> tuple
     return kept, oversized
 
 
-def is_frozen(lic: License) -> bool:
-    """Tell whether a License keeps its last good state: paused by annotation, or its expiry cannot be read."""
-    return lic.paused or bool(lic.expiry.problem)
+def _earlier(route: Route, published: Mapping[str, _Row]) -> _Row | None:
+    """Return what was published of a License before, with what is known of its end now."""
+    row = published.get(route.uid)
+    if row is None:
+        return None
+    return row._replace(route=replace(row.route, expired=route.expired, retained=route.retained))
 
 
 def _is_held(route: Route, sources: Sources) -> bool:
     """Tell whether a published route stays as it was.
 
-    It does while its License is frozen; and when the License, or an Application that widened it, is absent under
-    another definition than it was read under: nobody revoked it, its kind was deleted and made anew.
+    It does while its License is frozen, or unknown for now; and when the License, or an Application that widened it,
+    is absent under another definition than it was read under: nobody revoked it, its kind was deleted and made anew.
     """
-    lic = next((item for item in sources.licenses if item.identity.key == route.license), None)
+    lic = next((item for item in sources.licenses if item.key == route.license), None)
     if lic is None:
-        return route.definitions.licenses != sources.definitions.licenses
-    if is_frozen(lic):
+        read_under = route.definitions.licenses
+        return route.license in sources.unknown or bool(read_under and read_under != sources.definitions.licenses)
+    if freezes(lic):
         return lic.identity.uid == route.uid
     present = {application.identity.key for application in sources.applications}
     missing = any(key not in present for key in route.applications)
@@ -191,21 +230,22 @@ def with_conflicts(table: RoutingTable, namespaces: Iterable[str]) -> RoutingTab
 
 
 def _plan_route(
-    lic: License, applications: Sequence[Application], overrides: HostOverrides, definitions: Definitions
+    lic: License, applications: Sequence[Application], settings: CoverageSettings, definitions: Definitions
 ) -> Route:
     """Merge a License with its Applications: unions for lists, the oldest for hosts."""
+    named = applications if settings.heed_domains else ()
     return Route(
-        license=lic.identity.key,
+        license=lic.key,
         uid=lic.identity.uid,
         namespace=lic.identity.namespace,
         app_slug=lic.app_slug,
-        hosts=resolve_hosts(lic, applications, overrides),
-        every_namespace=any(item.every_namespace for item in applications),
+        hosts=resolve_hosts(lic, named, settings.hosts),
+        every_namespace=lic.every_namespace or any(item.every_namespace for item in applications),
         excluded_images=tuple(dict.fromkeys(image for item in applications for image in item.excluded_images)),
         claimed_images=tuple(dict.fromkeys(image for item in applications for image in item.additional_images)),
         claimed_upstreams=tuple(dict.fromkeys(one for item in applications for one in item.upstreams)),
         applications=tuple(item.identity.key for item in applications),
-        definitions=definitions,
+        definitions=replace(definitions, licenses="") if lic.source else definitions,
         created=lic.identity.created,
     )
 

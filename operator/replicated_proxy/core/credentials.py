@@ -19,6 +19,7 @@ from replicated_proxy.core.objects import text_at
 from replicated_proxy.core.routes import Route
 
 USER_NAME: Final = "LICENSE_ID"
+_API_VERSIONS: Final = frozenset({"v1", "v2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,12 @@ class RegistryCredentials:
         """Keys that end at this application's path.
 
         The kubelet compares paths as plain string prefixes, so each ends in `/`: without it `…/app` would also
-        match `…/app2` (kubernetes `pkg/credentialprovider/keyring.go`).
+        match `…/app2`. From a key's path it drops a leading `/v1` or `/v2`, so an application of such a name has it
+        written twice: else its key would stand for the whole host (kubernetes `pkg/credentialprovider/keyring.go`).
         """
+        path = f"{self.app_slug}/{self.app_slug}" if self.app_slug in _API_VERSIONS else self.app_slug
         proxied = [f"{host}/proxy/{self.app_slug}/" for host in self.proxy_hosts]
-        hosted = [f"{host}/{self.app_slug}/" for host in self.registry_hosts]
+        hosted = [f"{host}/{path}/" for host in self.registry_hosts]
         return dict.fromkeys(sorted(proxied + hosted), self.auth)
 
 

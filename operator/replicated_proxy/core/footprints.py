@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from replicated_proxy.core.routes import Route, RoutingTable
-from replicated_proxy.core.statuses import SyncResult, SyncState, Tally, merge_tallies, tally_results
+from replicated_proxy.core.statuses import SyncResult, SyncState, Tally, merge_tallies, only_failures, tally_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def measure_footprints(table: RoutingTable, results: Mapping[str, SyncResult]) -
         name, tally = next(iter(group)), tally_results(group)
         effective = {item.route.app_slug: item.route for item in table.covering(name)}
         for route in effective.values():
-            tallies[route.uid].append(tally)
+            tallies[route.uid].append(only_failures(tally) if route.expired else tally)
         if existing := len(group) - tally.count(SyncState.PENDING):
             for route in _reaching(rivals, name, table.listed.get(name, ())):
                 winner = effective.get(route.app_slug, route)

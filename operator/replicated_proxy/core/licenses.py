@@ -23,6 +23,7 @@ from replicated_proxy.core.objects import (
     read_identity,
     text_at,
 )
+from replicated_proxy.core.signatures import Signature
 
 PAUSED_ANNOTATION: Final = "proxy.kots.io/paused"
 _SLUG: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", re.ASCII)
@@ -92,6 +93,11 @@ class License:
         paused: frozen by annotation: nothing is written or deleted for it.
         deleting: marked for deletion, and kept only by somebody's finalizer.
         problems: fields that were left out, one sentence each.
+        signature: what came of looking at it.
+        accepted: the administrator's policy lets a License with this signature be used.
+        source: where it stands: a License object's `namespace/name`, or the place in a Secret.
+        namespaces: what it covers by the administrator's setting, beside what Applications name.
+        every_namespace: whether `"*"` is among that.
     """
 
     identity: ObjectIdentity
@@ -103,6 +109,16 @@ class License:
     paused: bool = False
     deleting: bool = False
     problems: tuple[str, ...] = ()
+    signature: Signature = Signature()
+    accepted: bool = True
+    source: str = ""
+    namespaces: tuple[str, ...] = ()
+    every_namespace: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name it for people, and tell it from every other License."""
+        return self.source or self.identity.key
 
 
 def is_app_slug(text: str) -> bool:

@@ -153,6 +153,16 @@ class Action(StrEnum):
     CONFLICT = "conflict"
 
 
+class Removal(StrEnum):
+    """Why a copy goes; the words are for the log."""
+
+    LICENSE_DELETED = "its License was deleted"
+    EXPIRED = "its License has expired, and license.onExpiry is Revoke"
+    NOT_COVERED = "its License covers this namespace no more"
+    EXCLUDED = "the namespace is excluded, or asks by label to be left out"
+    UNINSTALLED = "the operator is uninstalled with cleanup.onUninstall"
+
+
 @dataclass(frozen=True, slots=True)
 class SecretPlan:
     """One action with what it takes.
@@ -162,23 +172,33 @@ class SecretPlan:
         namespace: where.
         observed: the Secret to change, replace or delete; its UID and resourceVersion are the preconditions.
         desired: what to write; None where nothing is wanted.
+        reason: why it goes, for a deletion.
     """
 
     action: Action
     namespace: str
     observed: ObservedSecret | None = None
     desired: DesiredSecret | None = None
+    reason: str = ""
 
 
-def plan_secret(namespace: str, desired: DesiredSecret | None, observed: ObservedSecret | None) -> SecretPlan:
+def plan_secret(
+    namespace: str,
+    desired: DesiredSecret | None,
+    observed: ObservedSecret | None,
+    removal: Removal = Removal.LICENSE_DELETED,
+) -> SecretPlan:
     """Compare what should be with what is.
 
     Args:
         namespace: the namespace.
         desired: what belongs there; None for no Secret.
         observed: the Secret of our name that is there, if any.
+        removal: why nothing belongs there, should that be so.
     """
-    return SecretPlan(_choose_action(desired, observed), namespace, observed, desired)
+    action = _choose_action(desired, observed)
+    reason = removal.value if action is Action.DELETE else ""
+    return SecretPlan(action, namespace, observed, desired, reason)
 
 
 def _choose_action(desired: DesiredSecret | None, observed: ObservedSecret | None) -> Action:

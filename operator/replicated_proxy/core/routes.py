@@ -51,7 +51,8 @@ class Route:
         app_slug: the application in the proxy's path.
         hosts: where its images are pulled from.
         every_namespace: whether an Application bound to it names `"*"`.
-        expired: whether it has expired while rewriting is revoked on expiry.
+        expired: whether it has expired while credentials and rewriting are revoked on expiry.
+        retained: whether it has expired and is used all the same.
         excluded_images: never rewritten for it.
         claimed_images, claimed_upstreams: what is its own where only `"*"` covers.
         applications: `namespace/name` of the Applications bound to it.
@@ -65,6 +66,7 @@ class Route:
     hosts: Hosts
     every_namespace: bool = False
     expired: bool = False
+    retained: bool = False
     excluded_images: tuple[ImageSelector, ...] = ()
     claimed_images: tuple[ImageSelector, ...] = ()
     claimed_upstreams: tuple[RepositoryPattern, ...] = ()
@@ -76,6 +78,11 @@ class Route:
     def age_key(self) -> tuple[str, str]:
         """Sort key "oldest first"; the UID breaks ties."""
         return (self.created, self.uid)
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether it has expired, whatever follows from that."""
+        return self.expired or self.retained
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,7 @@ class RoutingTable:
     def covering(self, namespace: str) -> tuple[Covering, ...]:
         """Return the Licenses that cover a namespace, oldest first, one for each application slug.
 
-        Of two with the same slug the one that has not expired stays, else the namespace's own License, else the one
+        Of two with the same slug one that has not expired stays, else the namespace's own License, else the one
         that lists it, else the oldest; the other is shadowed.
         """
         if self.rules.excludes(namespace):
@@ -141,7 +148,7 @@ class RoutingTable:
             if reach is None:
                 continue
             held = best.get(route.app_slug)
-            if held is None or (route.expired, reach) < (held.route.expired, held.reach):
+            if held is None or (route.ended, reach) < (held.route.ended, held.reach):
                 best[route.app_slug] = Covering(route, reach)
         if len(best) < 2:
             return tuple(best.values())

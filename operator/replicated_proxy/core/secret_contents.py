@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from replicated_proxy.core.coverage import TablePlan, is_frozen
+from replicated_proxy.core.coverage import TablePlan
 from replicated_proxy.core.credentials import RegistryCredentials, encode_docker_config, recover_credentials
 from replicated_proxy.core.licenses import License
-from replicated_proxy.core.pull_secrets import Action, DesiredSecret, ObservedSecret, SecretPlan, plan_secret
+from replicated_proxy.core.pull_secrets import (
+    Action,
+    DesiredSecret,
+    ObservedSecret,
+    Removal,
+    SecretPlan,
+    plan_secret,
+)
 from replicated_proxy.core.routes import Route
+from replicated_proxy.core.validity import freezes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +57,21 @@ class SecretContents:
             opted_out: the namespace asks by label to be left out; exclusions beat everything else.
         """
         if opted_out or self.plan.table.rules.excludes(namespace):
-            return plan_secret(namespace, None, observed)
+            return plan_secret(namespace, None, observed, Removal.EXCLUDED)
         desired = self.desired(namespace, observed)
         foreign = observed is not None and observed.foreign
         if not foreign and self._leaves(namespace, observed, desired):
             return None
         if foreign and desired is None and self.is_held(namespace, observed):
             return SecretPlan(Action.CONFLICT, namespace, observed)
-        return plan_secret(namespace, desired, observed)
+        return plan_secret(namespace, desired, observed, self._removal(namespace, observed))
+
+    def _removal(self, namespace: str, observed: ObservedSecret | None) -> Removal:
+        """Say why a copy would go: the Licenses that it notes expired, were deleted, or cover the namespace no more."""
+        noted = set(observed.licenses) if observed else set()
+        if any(item.route.expired for item in self.plan.table.covering(namespace)):
+            return Removal.EXPIRED
+        return Removal.NOT_COVERED if noted & self.licenses.keys() else Removal.LICENSE_DELETED
 
     def _leaves(self, namespace: str, observed: ObservedSecret | None, desired: DesiredSecret | None) -> bool:
         """Tell whether a copy is left alone.
@@ -68,7 +83,7 @@ class SecretContents:
         if desired is None and self.is_held(namespace, observed):
             return True
         noted = frozenset(observed.licenses) if observed else frozenset()
-        frozen = {uid for uid, lic in self.licenses.items() if is_frozen(lic)}
+        frozen = {uid for uid, lic in self.licenses.items() if freezes(lic)}
         kept = noted & (frozen | (self.plan.oversized & self.licenses.keys()))
         placed = {route.uid for route in self.plan.table.routes}
         return bool(kept - placed) or (desired is None and bool(kept))
@@ -86,19 +101,19 @@ class SecretContents:
         """Return the pull secret of a namespace, or None when no License covers it.
 
         A held License keeps the entries that it has in the copy, and gets none where it has none; the other
-        Licenses are written beside them as usual, so that pausing one holds up no revocation of another.
+        Licenses are written beside them as usual, so that pausing one holds up no revocation of another. Those that
+        have expired and are retained come last: whole hosts belong to one that still pulls.
         """
-        credentials = {
-            item.route.uid: found
-            for item in self.plan.table.covering(namespace)
-            if (found := self._credentials(item.route, observed))
-        }
+        covering = sorted(self.plan.table.covering(namespace), key=lambda item: item.route.retained)
+        credentials = {item.route.uid: found for item in covering if (found := self._credentials(item.route, observed))}
         if not credentials:
             return None
         return DesiredSecret(encode_docker_config(tuple(credentials.values())), tuple(credentials))
 
     def _credentials(self, route: Route, observed: ObservedSecret | None) -> RegistryCredentials | None:
-        """Return a License's credential: its own or, while it is held, the one that the copy has."""
+        """Return a License's credential: its own or, while it is held, the one that the copy has; none once revoked."""
+        if route.expired:
+            return None
         if route.uid not in self.plan.held:
             lic = self.licenses.get(route.uid)
             return RegistryCredentials.of(lic.license_id, route) if lic else None

@@ -15,15 +15,8 @@ from typing import Any, Final
 
 from replicated_proxy.core.applications import Application
 from replicated_proxy.core.conditions import Condition, ConditionStatus
-from replicated_proxy.core.licenses import License
-from replicated_proxy.core.objects import format_timestamp
 
 _MOST_FAILURES: Final = 20
-_LONGEST_MESSAGE: Final = 256
-_MOST_SHADOWS: Final = 3
-_DELETING: Final = (
-    "being deleted: it is no longer used, its credentials are taken back; a finalizer of somebody else keeps the object"
-)
 
 
 class SyncState(StrEnum):
@@ -47,11 +40,13 @@ class SyncResult:
         state: how it stands.
         reason: one CamelCase word, for failures and conflicts.
         message: for people; the API server's own words.
+        retry_after: seconds not to try again for; no part of what came of it.
     """
 
     state: SyncState
     reason: str = ""
     message: str = ""
+    retry_after: float = field(default=0.0, compare=False)
 
 
 def conflict(secret_name: str) -> SyncResult:
@@ -68,10 +63,14 @@ class StatusReason(StrEnum):
     PAUSED = "Paused"
     INVALID_LICENSE = "InvalidLicense"
     INVALID_EXPIRY = "InvalidExpiry"
+    EXPIRED = "Expired"
+    SIGNATURE_NOT_ACCEPTED = "SignatureNotAccepted"
+    SOURCE_UNKNOWN = "SourceUnknown"
     NOT_HONOURED = "NamespaceNotHonoured"
     APPLICATION_UNKNOWN = "ApplicationUnknown"
     ALL_SYNCED = "AllSynced"
     SYNCING = "Syncing"
+    CREDENTIALS_REVOKED = "CredentialsRevoked"
     HELD = "Held"
     CONFLICT = "Conflict"
     SYNC_FAILED = "SyncFailed"
@@ -118,129 +117,14 @@ def merge_tallies(tallies: Iterable[Tally]) -> Tally:
     return Tally(counts, tuple(sorted(failures, key=_by_name)[:_MOST_FAILURES]))
 
 
+def only_failures(tally: Tally) -> Tally:
+    """Keep what failed: where nothing is wanted any more only a deletion can."""
+    return Tally({state: number for state, number in tally.counts.items() if state in _FAILURES}, tally.failures)
+
+
 def _by_name(item: tuple[str, SyncResult]) -> str:
     """Sort key of failures."""
     return item[0]
-
-
-@dataclass(frozen=True, slots=True)
-class LicenseReport:
-    """Everything that a License's status is made of.
-
-    Attributes:
-        lic: the License, or None when it could not be read.
-        problem: why it could not be read or is not used.
-        problem_reason: the reason code for that.
-        held: its routes were taken over because an Application became unknown.
-        tally: what came of the namespaces it covers.
-        shadows: `namespace/name` of each License of the same application that gives the credentials instead, with
-            the number of namespaces where it does.
-        secret_name: where its credential goes.
-        own_namespace_excluded: no pull secret in its own namespace.
-    """
-
-    lic: License | None
-    problem: str = ""
-    problem_reason: str = ""
-    held: bool = False
-    tally: Tally = Tally()
-    shadows: Mapping[str, int] = field(default_factory=dict)
-    secret_name: str = ""
-    own_namespace_excluded: bool = False
-
-    @property
-    def frozen(self) -> bool:
-        """Tell whether nothing new is written for it."""
-        return self.held or (self.lic is not None and (self.lic.paused or bool(self.lic.expiry.problem)))
-
-
-def license_conditions(report: LicenseReport) -> list[Condition]:
-    """Decide `Ready` and `Synced`."""
-    return [_license_ready(report), _license_synced(report)]
-
-
-def _license_ready(report: LicenseReport) -> Condition:
-    """Tell whether the License is used."""
-    lic = report.lic
-    if report.problem or lic is None:
-        return Condition("Ready", ConditionStatus.FALSE, report.problem_reason, report.problem)
-    if lic.deleting:
-        return Condition("Ready", ConditionStatus.FALSE, StatusReason.DELETING, _DELETING)
-    if lic.paused:
-        text = "paused by annotation: nothing is written or deleted for it, published routes stay"
-        return Condition("Ready", ConditionStatus.UNKNOWN, StatusReason.PAUSED, text)
-    if lic.expiry.problem:
-        text = f"{lic.expiry.problem}; its last good state is kept"
-        return Condition("Ready", ConditionStatus.FALSE, StatusReason.INVALID_EXPIRY, text)
-    if report.held:
-        text = "an Application it was bound to is gone with its CustomResourceDefinition: apply it again"
-        return Condition("Ready", ConditionStatus.UNKNOWN, StatusReason.APPLICATION_UNKNOWN, text)
-    return _ready_with_notes(report, lic)
-
-
-def _ready_with_notes(report: LicenseReport, lic: License) -> Condition:
-    """Say that a License is used, and where not."""
-    notes, reason = [*lic.problems], StatusReason.USABLE
-    if report.own_namespace_excluded:
-        notes.insert(0, "its own namespace is excluded and gets no pull secret")
-        reason = StatusReason.EXCLUDED
-    if report.shadows:
-        notes.insert(0, _describe_shadows(report.shadows))
-        reason = StatusReason.SHADOWED
-    return Condition("Ready", ConditionStatus.TRUE, reason, "; ".join(notes) or "the License is used")
-
-
-def _describe_shadows(shadows: Mapping[str, int]) -> str:
-    """Say which Licenses of the same application go before this one, and where."""
-    named = [f"{key} in {number} namespaces" for key, number in sorted(shadows.items())[:_MOST_SHADOWS]]
-    more = f" and {len(shadows) - _MOST_SHADOWS} others elsewhere" if len(shadows) > _MOST_SHADOWS else ""
-    return f"another License of this application gives the credentials: {', '.join(named)}{more}"
-
-
-def _license_synced(report: LicenseReport) -> Condition:
-    """Tell whether every namespace has its pull secret."""
-    tally = report.tally
-    if conflicting := tally.count(SyncState.CONFLICTING):
-        text = (
-            f"in {conflicting} namespaces a Secret {report.secret_name} is not ours and was left "
-            "alone: rename it, or annotate it proxy.kots.io/adopt=true"
-        )
-        return Condition("Synced", ConditionStatus.FALSE, StatusReason.CONFLICT, text)
-    if failed := tally.count(SyncState.FAILED):
-        text = f"{failed} namespaces failed; status.failures names them"
-        return Condition("Synced", ConditionStatus.FALSE, StatusReason.SYNC_FAILED, text)
-    waiting = tally.count(SyncState.WAITING)
-    if waiting and report.frozen:
-        text = f"{waiting} namespaces have no pull secret and get none while its last good state is kept; see Ready"
-        return Condition("Synced", ConditionStatus.UNKNOWN, StatusReason.HELD, text)
-    if waiting:
-        text = "pull secrets are being written"
-        return Condition("Synced", ConditionStatus.FALSE, StatusReason.SYNCING, text)
-    return Condition("Synced", ConditionStatus.TRUE, StatusReason.ALL_SYNCED, "every namespace has its pull secret")
-
-
-def license_fields(report: LicenseReport) -> dict[str, Any]:
-    """Write what of a License's status is no condition."""
-    tally = report.tally
-    synced, pending = tally.count(SyncState.SYNCED), tally.count(SyncState.PENDING)
-    desired = sum(tally.counts.values()) - pending
-    expiry = report.lic.expiry.at if report.lic else None
-    return {
-        "expiresAt": format_timestamp(expiry) if expiry else None,
-        "secretName": report.secret_name,
-        "namespaces": {
-            "desired": desired,
-            "synced": synced,
-            "failed": tally.count(SyncState.FAILED),
-            "conflicting": tally.count(SyncState.CONFLICTING),
-            "pending": pending,
-            "summary": f"{synced}/{desired}",
-        },
-        "failures": [
-            {"namespace": name, "reason": result.reason, "message": result.message[:_LONGEST_MESSAGE]}
-            for name, result in tally.failures
-        ],
-    }
 
 
 def application_conditions(application: Application, problem: str, note: str = "") -> list[Condition]:

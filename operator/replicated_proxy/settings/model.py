@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from replicated_proxy.core.coverage import CoverageSettings
 from replicated_proxy.core.hosts import HostOverrides
@@ -12,6 +13,7 @@ from replicated_proxy.core.licenses import ExpiryPolicy
 from replicated_proxy.core.rewriting import Mode, RewritePolicy, WildcardScope
 from replicated_proxy.core.routes import SYSTEM_NAMESPACES
 from replicated_proxy.core.signatures import SignaturePolicy
+from replicated_proxy.core.validity import ValidityPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,15 @@ class Settings:
             excluded=SYSTEM_NAMESPACES | names | {self.namespace},
             excluded_globs=tuple(filter(is_glob, self.secret.excluded_namespaces)),
             hosts=HostOverrides(self.proxy.hosts, self.proxy.registry_hosts),
+            validity=self.validity(),
+        )
+
+    def validity(self) -> ValidityPolicy:
+        """Return the part that decides when a License is used."""
+        return ValidityPolicy(
+            signature=self.license.signature,
+            on_expiry=self.license.on_expiry,
+            expiring_soon=timedelta(days=self.license.expiring_soon_days),
         )
 
     def policy(self) -> RewritePolicy:

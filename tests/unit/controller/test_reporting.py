@@ -16,6 +16,7 @@ from replicated_proxy.core.objects import mapping_at
 from replicated_proxy.core.pull_secrets import Ownership
 from replicated_proxy.core.routes import RoutingTable
 from replicated_proxy.core.statuses import SyncResult, SyncState
+from replicated_proxy.core.validity import ValidityPolicy
 from replicated_proxy.kube.client import KubeClient, Listing
 from replicated_proxy.kube.errors import ApiError, Conflict, NotFound
 
@@ -70,7 +71,7 @@ class Desk:
     async def report(self, results: Mapping[str, SyncResult] | None = None, problem: str = "") -> None:
         """Report what a turn finds."""
         client = cast("KubeClient", self.writes)
-        await Reporter(client, self.world, lambda: NOW).report(self.findings(results, problem))
+        await Reporter(client, self.world, lambda: NOW, ValidityPolicy()).report(self.findings(results, problem))
 
     def status(self, name: str) -> Json:
         """Return the status that was written."""

@@ -290,13 +290,12 @@ def test_sources_are_what_counts_of_licenses_and_applications() -> None:
     for body in (an_application_body("a"), an_application_body("b", metadata={"namespace": "elsewhere"})):
         world.applications.apply("ADDED", body)
     found = world.sources()
-    expected = (["app/my-app"], ["app/my-application"], Definitions("one", "two"), ["uid-of-app-my-app"])
+    expected = (["app/my-app"], ["app/my-application"], Definitions("one", "two"))
 
     assert expected == (
         [lic.identity.key for lic in found.licenses],
         [application.identity.key for application in found.applications],
         found.definitions,
-        list(world.licenses_by_uid()),
     )
 
 
@@ -326,7 +325,6 @@ def test_license_that_is_being_deleted_counts_no_more(steps: list[tuple[str, Any
             world.licenses.apply("MODIFIED", what)
 
     assert used == bool(world.sources().licenses)
-    assert used == bool(world.licenses_by_uid())
 
 
 def test_listing_that_proves_a_deletion_is_a_change() -> None:
