@@ -77,6 +77,23 @@ class Cluster(LocalInstallation):
         conditions = self.get(kind, name, "-n", namespace).get("status", {}).get("conditions", [])
         return next((item for item in conditions if item["type"] == type_), {})
 
+    def await_condition(self, namespace: str, type_: str, reason: str, *, name: str = "my-app") -> Json:
+        """Wait until a License's condition has a reason, and return the condition."""
+        found: Json = wait_until(
+            lambda: next(
+                (item for item in [self.condition("license", namespace, name, type_)] if item.get("reason") == reason),
+                None,
+            ),
+            what=f"{type_} of License {namespace}/{name} to say {reason}",
+            seconds=30,
+        )
+        return found
+
+    def events(self, namespace: str, name: str = "my-app") -> list[Json]:
+        """Read the Events about an object."""
+        items: list[Json] = self.get("events", "-n", namespace)["items"]
+        return [item for item in items if item["involvedObject"]["name"] == name]
+
 
 class Namespaces:
     """Namespaces of one test: words made unique, so that none has to wait for another's end."""
@@ -114,9 +131,9 @@ def content_of(secret: Json) -> str:
     return base64.b64decode(secret["data"][".dockerconfigjson"]).decode()
 
 
-def expected_content(*hosts: str) -> str:
+def expected_content(*hosts: str, license_id: str = LICENSE_ID) -> str:
     """Write the bytes that KOTS would."""
-    auth = base64.b64encode(f"LICENSE_ID:{LICENSE_ID}".encode()).decode()
+    auth = base64.b64encode(f"LICENSE_ID:{license_id}".encode()).decode()
     return json.dumps({"auths": {host: {"auth": auth} for host in sorted(hosts)}}, separators=(",", ":"))
 
 

@@ -59,16 +59,32 @@ class LocalInstallation:
         settings["webhook"] |= {"port": self._webhook_port or free_port(), "bind": "127.0.0.1", "drainSeconds": 0.0}
         return settings
 
+    def kubeconfig(self, role: str) -> Path:
+        """Write the kubeconfig that a role gets."""
+        return self.plane.kubeconfig_for_service_account(NAMESPACE, f"{RELEASE}-{role}")
+
 
 class RoleProcess:
-    """One role, as the service account that the chart makes for it: start, stop, kill."""
+    """One role, as the service account that the chart makes for it: start, stop, kill.
 
-    def __init__(self, role: str, installation: LocalInstallation, folder: Path, values: Json | None = None) -> None:
+    Started again it is the same Pod whose container crashed, so it finds its own Lease. Two of one role have different
+    words as their `replica`.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        installation: LocalInstallation,
+        folder: Path,
+        values: Json | None = None,
+        *,
+        replica: str = "0",
+    ) -> None:
         settings, port = installation.settings(values), free_port()
         settings[role]["healthPort"] = port
-        path = folder / f"{role}.yaml"
+        path = folder / f"{role}-{replica}.yaml"
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        account = installation.plane.kubeconfig_for_service_account(NAMESPACE, f"{RELEASE}-{role}")
+        account = installation.kubeconfig(role)
         command = [
             sys.executable,
             "-m",
@@ -79,10 +95,11 @@ class RoleProcess:
             "--kubeconfig",
             str(account),
         ]
-        self._name = role
+        self.identity = f"{role}-{replica}"
         self._health = f"http://127.0.0.1:{port}"
-        self.log = folder / f"{role}.log"
-        self._process = Process(role, command, log=self.log, env={"POD_NAMESPACE": NAMESPACE})
+        self.log = folder / f"{self.identity}.log"
+        env = {"POD_NAMESPACE": NAMESPACE, "POD_NAME": self.identity}
+        self._process = Process(self.identity, command, log=self.log, env=env)
 
     @property
     def pid(self) -> int:
@@ -101,7 +118,7 @@ class RoleProcess:
 
     def await_answer(self, path: str, words: str) -> None:
         """Wait until its health server says certain words."""
-        wait_until(lambda: words in self.answer(path), what=f"{self._name} to say {words!r}", seconds=30)
+        wait_until(lambda: words in self.answer(path), what=f"{self.identity} to say {words!r}", seconds=30)
 
     def answer(self, path: str) -> str:
         """Ask its health server; empty while nothing answers."""

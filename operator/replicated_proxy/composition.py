@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import os
+import secrets
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
+from replicated_proxy.cleanup.cleaning import Cleaner
+from replicated_proxy.clock import SystemClock
 from replicated_proxy.controller.role import ControllerRole
 from replicated_proxy.kube.answers import can_read_depth
 from replicated_proxy.kube.client import KubeClient
@@ -47,9 +52,14 @@ class Installation:
     kubeconfig: Path | None
 
 
-def utc_now() -> datetime:
-    """Return the time; the only clock there is, handed to whoever needs it."""
-    return datetime.now(UTC)
+@functools.cache
+def own_identity() -> str:
+    """Return what this process is called in the Lease and in the API server's audit log.
+
+    A Pod's name is unique and outlives a crash of its container, which so finds its own Lease again; where there is
+    none, nobody must ever be called the same.
+    """
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 def run_controller(installation: Installation) -> None:
@@ -65,6 +75,24 @@ def run_webhook(installation: Installation) -> None:
 def run_both(installation: Installation) -> None:
     """Run both roles in one process, for development; see `with_two_health_ports`."""
     _run(_both, replace(installation, settings=with_two_health_ports(installation.settings)))
+
+
+def run_cleanup(installation: Installation, seconds: float) -> None:
+    """Delete what the installation made; ends the process with status 1 when that took longer than it may."""
+
+    async def role(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
+        """Clean until done or told to stop."""
+        finished = False
+
+        async def clean() -> None:
+            nonlocal finished
+            finished = await Cleaner(client, settings, SystemClock()).clean(seconds)
+
+        await _until(stop, clean())
+        if not finished:
+            sys.exit(_FAILED)
+
+    _run(role, installation)
 
 
 def with_two_health_ports(settings: Settings) -> Settings:
@@ -89,7 +117,7 @@ def _run(role: Role, installation: Installation) -> None:
 
     async def main() -> None:
         """Connect, and run until told to stop."""
-        client = await KubeClient.connect(installation.kubeconfig)
+        client = await KubeClient.connect(installation.kubeconfig, SystemClock(), own_identity())
         try:
             with _stop_on_signals() as stop:
                 await role(installation.settings, client, stop)
@@ -122,8 +150,9 @@ async def _controller(settings: Settings, client: KubeClient, stop: asyncio.Even
     if not can_read_depth(_DEEPEST_OBJECT):
         _log.warning("this Python cannot read objects nested %d deep; one such object stops listings", _DEEPEST_OBJECT)
     metrics = Metrics()
-    role = ControllerRole(settings, client, metrics, utc_now)
-    health = HealthServer(settings.controller.health_port, HealthChecks(ready=role.problems), metrics.registry)
+    role = ControllerRole(settings, client, metrics, SystemClock(), own_identity())
+    checks = HealthChecks(ready=role.problems, live=role.stuck)
+    health = HealthServer(settings.controller.health_port, checks, metrics.registry)
     await health.start()
     try:
         await _until(stop, role.run())
@@ -133,7 +162,7 @@ async def _controller(settings: Settings, client: KubeClient, stop: asyncio.Even
 
 async def _webhook(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
     """Run the webhook; it brings its health server and drains by itself."""
-    await WebhookRole(settings, client, Metrics(), utc_now).run(stop)
+    await WebhookRole(settings, client, Metrics(), SystemClock().now).run(stop)
 
 
 async def _both(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from operating import Cluster, Namespaces
+from operating import Cluster, Json, Namespaces
 from replicated_proxy.kube.client import KubeClient
 from rig.binaries import provide
 from rig.controlplane import ControlPlane, ControlPlaneOptions
@@ -71,6 +71,27 @@ def controller(cluster: Cluster, tmp_path: Path) -> Iterator[RoleProcess]:
     yield running
     running.stop()
     cluster.kubectl("delete", "licenses.kots.io,applications.kots.io", "--all", "--all-namespaces", "--wait=true")
+
+
+@pytest.fixture
+def start_controller(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[Json], RoleProcess]]:
+    """Start a controller with values of the test's own; afterwards nothing of the test is left."""
+    started: list[RoleProcess] = []
+
+    def start(values: Json) -> RoleProcess:
+        cluster.install(values)
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        running = RoleProcess("controller", cluster, folder, values)
+        started.append(running)
+        running.start()
+        return running
+
+    yield start
+    for running in started:
+        running.stop()
+    cluster.kubectl("delete", "licenses.kots.io,applications.kots.io", "--all", "--all-namespaces", "--wait=true")
+    cluster.install()
 
 
 @pytest.fixture

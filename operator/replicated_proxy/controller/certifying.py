@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, get_args
 
@@ -25,12 +22,13 @@ from replicated_proxy.certificates.planning import (
     WriteServing,
     plan_certificates,
 )
+from replicated_proxy.clock import Clock, wait_for
 from replicated_proxy.core.objects import list_at, mapping_at, read_identity, text_at
 from replicated_proxy.core.pull_secrets import MANAGED_BY_LABEL, MANAGER
 from replicated_proxy.kube.client import KubeClient, Object, retry_pause
-from replicated_proxy.kube.errors import ApiError
+from replicated_proxy.kube.errors import ApiError, NotFound
 from replicated_proxy.kube.pacing import Pace
-from replicated_proxy.kube.resources import MUTATING_WEBHOOKS, SECRETS
+from replicated_proxy.kube.resources import MUTATING_WEBHOOKS, SECRETS, Resource
 from replicated_proxy.kube.watching import follow_object
 from replicated_proxy.settings import Settings
 from replicated_proxy.telemetry.metrics import Metrics
@@ -44,25 +42,23 @@ _NOT_YET: Final = "not in order yet"
 class CertificateKeeper:
     """Keeps authority, `caBundle` and serving certificate in order."""
 
-    def __init__(self, client: KubeClient, settings: Settings, now: Callable[[], datetime], metrics: Metrics) -> None:
+    def __init__(self, client: KubeClient, settings: Settings, clock: Clock, metrics: Metrics) -> None:
         self._client = client
         self._settings = settings
         self._metrics = metrics
-        self._now = now
+        self._clock = clock
         self._seen: dict[str, Object | None] = {}
         self._published_since: datetime | None = None
+        self._stale = True
         self._changed = asyncio.Event()
-        self._pace = Pace(time.monotonic)
+        self._pace = Pace(clock.monotonic)
         self._problem = _NOT_YET
 
-    async def run(self) -> None:
-        """Watch and act until cancelled."""
-        names = self._settings.certificates
+    async def follow(self) -> None:
+        """Watch the three places until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow("authority", names.ca_secret))
-            group.create_task(self._follow("serving", names.serving_secret))
-            group.create_task(self._follow_configuration())
-            group.create_task(self._keep())
+            for place in _PLACES:
+                group.create_task(self._follow(place))
 
     def problems(self) -> list[str]:
         """Say why the webhook may have no certificate that the API server trusts, for `/readyz`."""
@@ -83,27 +79,42 @@ class CertificateKeeper:
             return f"the webhook configuration {name} has no webhooks; install the chart again"
         return ""
 
-    async def _follow(self, place: str, name: str) -> None:
-        """Watch one Secret of our own namespace."""
-        async for body in follow_object(self._client, SECRETS, name, self._settings.namespace):
+    async def _follow(self, place: str) -> None:
+        """Watch one place."""
+        resource, name, namespace = self._where(place)
+        async for body in follow_object(self._client, resource, name, namespace):
             self._note(place, body)
 
-    async def _follow_configuration(self) -> None:
-        """Watch the webhook configuration."""
-        name = self._settings.webhook.configuration_name
-        async for body in follow_object(self._client, MUTATING_WEBHOOKS, name):
-            self._note("configuration", body)
+    def _where(self, place: str) -> tuple[Resource, str, str]:
+        """Return kind, name and namespace of a place."""
+        if place == "configuration":
+            return MUTATING_WEBHOOKS, self._settings.webhook.configuration_name, ""
+        names = self._settings.certificates
+        name = names.ca_secret if place == "authority" else names.serving_secret
+        return SECRETS, name, self._settings.namespace
+
+    async def _read_anew(self) -> None:
+        """Read the three places as they are now: a watch may lag behind what another replica did."""
+        for place in _PLACES:
+            try:
+                body = await self._client.get(*self._where(place))
+            except NotFound:
+                body = None
+            self._note(place, body)
+        self._stale = False
 
     def _note(self, place: str, body: Object | None) -> None:
         """Remember what stands in a place, and since when a bundle is published."""
         before = _published(self._seen.get(place)) if place == "configuration" else None
         self._seen[place] = body
         if place == "configuration" and _published(body) != before:
-            self._published_since = self._now()
+            self._published_since = self._clock.now()
         self._changed.set()
 
-    async def _keep(self) -> None:
-        """Take steps while there are any, then wait for a change or the next look at the clock."""
+    async def keep(self) -> None:
+        """Take steps while there are any, then wait for a change or the next look at the clock; until cancelled."""
+        self._stale = True
+        self._problem = _NOT_YET
         attempt = 0
         while True:
             try:
@@ -122,15 +133,17 @@ class CertificateKeeper:
 
     async def _turn(self) -> None:
         """Take the next step, or wait where there is none; the same kind again and again only with pauses."""
+        if self._stale:
+            await self._read_anew()
         self._changed.clear()
         step = self._plan()
         if step is None or self._refuse(step):
-            await self._wait()
+            await wait_for(self._clock, self._changed, _CHECK_SECONDS)
             return
         kind = type(step).__name__
         if pause := self._pace.pause(kind):
             _log.warning("certificate: due again, so with a pause: %s", step.reason, extra={"seconds": pause})
-            await _sleep(pause)
+            await self._clock.sleep(pause)
             step = self._plan()
         if step is not None and type(step).__name__ == kind and not self._refuse(step):
             await self._take(step)
@@ -165,12 +178,6 @@ class CertificateKeeper:
             _log.warning("certificate: %s", problem)
         self._problem = problem
 
-    async def _wait(self) -> None:
-        """Wait for a change in one of the places, or for the time of a look at the clock."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CHECK_SECONDS):
-                await self._changed.wait()
-
     def _plan(self) -> Step | None:
         """Decide the next step; none before all three places have been read, or with nowhere to publish."""
         if not self._seen.keys() >= set(_PLACES):
@@ -184,7 +191,7 @@ class CertificateKeeper:
             published=_published(self._seen["configuration"]),
             published_since=self._published_since,
         )
-        step = plan_certificates(observed, self._names(), self._now())
+        step = plan_certificates(observed, self._names(), self._clock.now())
         if step is None:
             self._problem = ""
             self._measure(self._seen["authority"])
@@ -207,12 +214,12 @@ class CertificateKeeper:
         lifetimes = self._settings.certificates
         match step:
             case WriteAuthority(predecessors=predecessors):
-                data = authority_data(make_authority(self._now(), lifetimes.ca_days), predecessors)
+                data = authority_data(make_authority(self._clock.now(), lifetimes.ca_days), predecessors)
                 await self._write_secret("authority", lifetimes.ca_secret, data)
             case PublishBundle(bundle=bundle):
                 await self._publish(bundle)
             case WriteServing(authority=authority, bundle=bundle):
-                leaf = make_leaf(authority, self._names(), self._now(), lifetimes.leaf_days)
+                leaf = make_leaf(authority, self._names(), self._clock.now(), lifetimes.leaf_days)
                 await self._write_secret("serving", lifetimes.serving_secret, serving_data(leaf, bundle))
 
     async def _write_secret(self, place: str, name: str, data: Any) -> None:
@@ -242,11 +249,6 @@ class CertificateKeeper:
                 {"op": "add", "path": f"{pointer}/clientConfig/caBundle", "value": text},
             ]
         self._note("configuration", await self._client.patch(MUTATING_WEBHOOKS.path(name), operations))
-
-
-async def _sleep(seconds: float) -> None:
-    """Wait; a function of its own for tests that cannot."""
-    await asyncio.sleep(seconds)
 
 
 def _published(configuration: Object | None) -> bytes | None:

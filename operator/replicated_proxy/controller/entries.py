@@ -70,8 +70,10 @@ class LicenseReader:
             lic = parse_license({**body, "spec": verified.spec})
         except InvalidLicense as error:
             return LicenseEntry(identity, None, str(error), status)
-        accepted = self._policy.accepts(verified.signature)
-        return LicenseEntry(identity, replace(lic, signature=verified.signature, accepted=accepted), status=status)
+        lic = replace(lic, signature=verified.signature, accepted=self._policy.accepts(verified.signature))
+        if not lic.accepted:
+            lic = replace(lic, proxy_domains=())  # Nobody whom the administrator trusts chose those hosts.
+        return LicenseEntry(identity, lic, status=status)
 
     def read_document(self, document: LicenseDocument) -> LicenseEntry:
         """Read a license that a Secret holds."""

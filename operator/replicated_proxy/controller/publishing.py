@@ -17,7 +17,7 @@ from replicated_proxy.core.routing_documents import (
     decode_table,
     encode_table,
 )
-from replicated_proxy.kube.client import KubeClient, Object
+from replicated_proxy.kube.client import KubeClient, Object, retry_pause
 from replicated_proxy.kube.errors import ApiError, NotFound
 from replicated_proxy.kube.resources import CONFIG_MAPS
 from replicated_proxy.kube.watching import follow_object
@@ -30,7 +30,7 @@ class TablePublisher:
 
     Attributes:
         published: the table that stands there, as far as it could be read; empty at first.
-        loaded: set once the ConfigMap has been read, or found missing.
+        loaded: set while we lead, once the ConfigMap has been read for that or found missing.
         problem: why the newest table could not be published, for the License's status.
         newer: the table of a later version stands there; it is left alone, and nothing is concluded without it.
     """
@@ -40,6 +40,7 @@ class TablePublisher:
         self._namespace = namespace
         self._name = name
         self._text: str | None = None
+        self._leads = False
         self.published = RoutingTable(secret_name)
         self.loaded = asyncio.Event()
         self.problem = ""
@@ -49,24 +50,61 @@ class TablePublisher:
         """Say what keeps the controller from working on the published table."""
         if self.newer:
             return [f"{self.newer}; run that version, or delete ConfigMap {self._namespace}/{self._name}"]
-        return [] if self.loaded.is_set() else ["the routing table has not been read"]
+        return ["the routing table has not been read"] if self._leads and not self.loaded.is_set() else []
 
     async def follow(self, changed: Callable[[], None]) -> None:
-        """Watch the ConfigMap, so that what somebody edits or deletes is written again; until cancelled."""
+        """Watch the ConfigMap, so that what somebody edits or deletes is written again; until cancelled.
+
+        While another replica leads, what it publishes counts.
+        """
         async for body in follow_object(self._client, CONFIG_MAPS, self._name, self._namespace):
             text = None if body is None else text_at(body, "data", DATA_KEY)
-            if not self.loaded.is_set() and self._read_back(text):
-                self.loaded.set()
+            if not self.loaded.is_set():
+                self._read_back(text)
                 changed()
             if text != self._text or body is None:
                 self._text = text
                 changed()
 
-    def _read_back(self, text: str | None) -> bool:
-        """Take over what an earlier process published: frozen and unknown Licenses live on in it.
+    async def take_over(self) -> None:
+        """Read what stands there now, whatever the watch has brought so far; then publishing may begin."""
+        self._leads = True
+        attempt = 0
+        while True:
+            try:
+                self._text = await self._read()
+            except ApiError as error:
+                _log.warning("the routing table cannot be read, trying again: %s", error)
+                await retry_pause(attempt, error)
+                attempt += 1
+            else:
+                self._read_back(self._text)
+                return
 
-        Returns whether work may begin: not while the table of a later version stands there.
+    def hand_over(self) -> None:
+        """Conclude nothing more: another replica may publish."""
+        self._leads = False
+        self.loaded.clear()
+        self.problem = ""
+
+    async def _read(self) -> str | None:
+        """Read the ConfigMap's text, None where there is no ConfigMap."""
+        try:
+            body = await self._client.get(CONFIG_MAPS, self._name, self._namespace)
+        except NotFound:
+            return None
+        return text_at(body, "data", DATA_KEY)
+
+    def _read_back(self, text: str | None) -> None:
+        """Take over what somebody else published: frozen and unknown Licenses live on in it.
+
+        Work may begin unless the table of a later version stands there.
         """
+        if self._decode(text) and self._leads:
+            self.loaded.set()
+
+    def _decode(self, text: str | None) -> bool:
+        """Take in a table; returns whether it is one that we may replace."""
         self.newer = ""
         if not text:
             return True

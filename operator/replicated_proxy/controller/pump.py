@@ -11,20 +11,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
 from replicated_proxy.kube.client import Connection, Object, retry_pause
+from replicated_proxy.kube.hearing import Hearing
 from replicated_proxy.kube.resources import Resource
 
 _log = logging.getLogger(__name__)
 logging.getLogger("kopf").setLevel(logging.WARNING)  # A line for each event and each login says nothing to anybody.
 
-_ACCIDENTS = 2
-_STEADY_SECONDS = 60.0
+_ACCIDENTS: Final = 2
+_STEADY_SECONDS: Final = 60.0
+_ENDING_SECONDS: Final = 15.0  # kopf gives its own tasks 5 seconds twice.
+QUIET_SECONDS: Final = 70.0  # Bookmarks come each minute; kopf asks anew after a silence as long as this.
 
 Deliver = Callable[[Resource, str | None, Object], None]
 """Receives each event in the main event loop: kind, type (None while listing), object."""
@@ -55,86 +59,137 @@ class _EndlessBackoffs:
             yield 10.0
 
 
-class EventPump:
-    """Runs kopf for a few kinds and hands their events over."""
+@dataclass(frozen=True, slots=True)
+class Pumped:
+    """What a pump is for.
 
-    def __init__(
-        self, name: str, kinds: Sequence[WatchedKind], connect: Callable[[], Awaitable[Connection]], deliver: Deliver
-    ) -> None:
-        self._name = name
-        self._kinds = tuple(kinds)
+    Attributes:
+        name: of the pump, in logs and metrics.
+        kinds: what to pump.
+        quiet_seconds: how long a watch may be silent before kopf asks for it anew.
+    """
+
+    name: str
+    kinds: tuple[WatchedKind, ...]
+    quiet_seconds: float = QUIET_SECONDS
+
+
+class EventPump:
+    """Runs kopf for a few kinds and hands their events over.
+
+    Attributes:
+        pumped: what it is for.
+        hearing: when each kind was last heard of.
+        began: when kopf was last started, by the monotonic clock.
+        failures: how often kopf ended by itself lately.
+    """
+
+    def __init__(self, pumped: Pumped, connect: Callable[[], Awaitable[Connection]], deliver: Deliver) -> None:
+        self.pumped = pumped
         self._connect = connect
         self._deliver = deliver
-        self._stop_run = threading.Event()
+        self._told = asyncio.Event()
+        self._stop = threading.Event()
+        self.hearing = Hearing((kind.resource for kind in pumped.kinds), time.monotonic)
+        self.began = time.monotonic()
         self.failures = 0
 
     def problems(self) -> list[str]:
         """Say that kopf ends again and again; once is an accident that a new start heals."""
-        return [f"kopf does not run for {self._name}"] if self.failures > _ACCIDENTS else []
+        return [f"kopf does not run for {self.pumped.name}"] if self.failures > _ACCIDENTS else []
+
+    def silence(self, resource: Resource) -> float:
+        """Return for how many seconds nothing came for a kind although kopf ran."""
+        return min(self.hearing.age(resource), time.monotonic() - self.began)
 
     async def run(self) -> None:
         """Pump until cancelled; kopf is started again whenever it ends."""
-        loop = asyncio.get_running_loop()
         try:
             while True:
-                self._stop_run = threading.Event()
-                ended: asyncio.Future[None] = loop.create_future()
-                arguments = (loop, self._stop_run, ended)
-                threading.Thread(
-                    target=self._run_thread, args=arguments, name=f"kopf-{self._name}", daemon=True
-                ).start()
-                started = loop.time()
-                await asyncio.shield(ended)
-                if loop.time() - started > _STEADY_SECONDS:
+                self._told, self._stop = asyncio.Event(), threading.Event()
+                self.began = time.monotonic()
+                await self._run_once()
+                if time.monotonic() - self.began > _STEADY_SECONDS:
                     self.failures = 0
-                if not self._stop_run.is_set():
-                    _log.warning("kopf ended for %s; starting it again", self._name)
+                if not self._told.is_set():
+                    _log.warning("kopf ended for %s; starting it again", self.pumped.name)
                     await retry_pause(self.failures)
                     self.failures += 1
         finally:
-            self._stop_run.set()
+            self._stop.set()
 
     def restart(self) -> None:
-        """Look for the kinds anew: one of them has appeared, vanished or been made anew."""
-        self._stop_run.set()
+        """Look for the kinds anew: one of them has appeared, vanished, been made anew, or is not heard of."""
+        self._told.set()
+        self._stop.set()
 
-    def _run_thread(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, ended: asyncio.Future[None]) -> None:
+    async def _run_once(self) -> None:
+        """Run kopf in a thread of its own until it ends; one that does not end though it was told is left behind."""
+        ended = asyncio.Event()
+        arguments = (asyncio.get_running_loop(), self._stop, ended)
+        name = f"kopf-{self.pumped.name}"
+        threading.Thread(target=self._run_thread, args=arguments, name=name, daemon=True).start()
+        either = [asyncio.ensure_future(event.wait()) for event in (ended, self._told)]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(_ENDING_SECONDS):
+                await ended.wait()
+        except TimeoutError:
+            _log.warning("kopf did not end for %s and is left behind", self.pumped.name)
+        finally:
+            for waiting in either:
+                waiting.cancel()
+
+    def _run_thread(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, ended: asyncio.Event) -> None:
         """Run kopf in this thread until it ends, by itself or because it is told to."""
         try:
             asyncio.run(self._operate(loop, stop))
         except Exception as error:  # noqa: BLE001 - kopf ends with errors of any kind; the answer is always the same.
-            _log.warning("kopf failed for %s: %s", self._name, error)
+            _log.warning("kopf failed for %s: %s", self.pumped.name, error)
         finally:
-            _call_soon(loop, lambda: _settle(ended))
+            _call_soon(loop, ended.set)
 
     async def _operate(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
         """Run one kopf operator with a registry of its own."""
         registry = kopf.OperatorRegistry()
-        settings = _settings(self._kinds)
+        logins = 0
 
-        async def login(**_: Any) -> kopf.ConnectionInfo:
-            """Give kopf our connection; it asks again when a token has expired."""
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            """Give kopf a session of ours; it asks again when the token was refused, and then not in a hurry."""
+            nonlocal logins
+            if logins:
+                await retry_pause(logins)
+            logins += 1
             connection = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_await(self._connect), loop))
-            return kopf.ConnectionInfo(
-                server=connection.server,
-                ca_path=connection.ca_file,
-                certificate_path=connection.certificate_file,
-                private_key_path=connection.key_file,
-                token=connection.token,
-            )
+            return self._session(connection)
 
         kopf.on.login(registry=registry)(login)
-        for kind in self._kinds:
+        for kind in self.pumped.kinds:
             self._register(registry, kind.resource, loop)
-        await kopf.operator(
-            registry=registry,
-            settings=settings,
-            clusterwide=True,
-            standalone=True,
-            stop_flag=stop,
-            # By default kopf names itself after the user, and in a container there is none of that ID.
-            identity=threading.current_thread().name,  # type: ignore[arg-type]  # a str; its type is not exported
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=_settings(self.pumped),
+                clusterwide=True,
+                standalone=True,
+                stop_flag=stop,
+                # By default kopf names itself after the user, and in a container there is none of that ID.
+                identity=threading.current_thread().name,  # type: ignore[arg-type]  # a str; its type is not exported
+            )
+        finally:
+            stop.set()  # kopf waits for it in a thread of its own, without which this loop cannot be closed.
+
+    def _session(self, connection: Connection) -> kopf.AiohttpSession:
+        """Open a session at the API server that is listened to."""
+        access = kopf.ConnectionInfo(
+            server=connection.server,
+            ca_path=connection.ca_file,
+            certificate_path=connection.certificate_file,
+            private_key_path=connection.key_file,
+            token=connection.token,
         )
+        session = self.hearing.session(access.as_ssl_context(), access.as_http_headers())
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
     def _register(self, registry: kopf.OperatorRegistry, resource: Resource, loop: asyncio.AbstractEventLoop) -> None:
         """Register the handler of one kind."""
@@ -151,19 +206,13 @@ async def _await(connect: Callable[[], Awaitable[Connection]]) -> Connection:
     return await connect()
 
 
-def _settle(ended: asyncio.Future[None]) -> None:
-    """Mark a run as ended, unless nobody waits for it any more."""
-    if not ended.done():
-        ended.set_result(None)
-
-
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
     """Call in the main loop, unless that has ended."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(call)
 
 
-def _settings(kinds: Sequence[WatchedKind]) -> kopf.OperatorSettings:
+def _settings(pumped: Pumped) -> kopf.OperatorSettings:
     """Set kopf to pump only: nothing scanned, posted, stored or elected."""
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
@@ -175,8 +224,9 @@ def _settings(kinds: Sequence[WatchedKind]) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
+    settings.watching.inactivity_timeout = pumped.quiet_seconds
     settings.watching.chunk_size = 500
-    for kind in kinds:
+    for kind in pumped.kinds:
         if kind.field_selector:
             resource = kind.resource
             settings.watching.field_selectors[resource.version, resource.plural] = kind.field_selector

@@ -1,65 +1,52 @@
-"""The controller role: pumps, caches, reconciler, certificates and sweep, side by side."""
+"""The controller role: caches kept warm always, a contest for the Lease, and the leader's work while it is ours."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Callable
-from datetime import datetime
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from replicated_proxy.clock import SystemClock
+from replicated_proxy.clock import Clock
 from replicated_proxy.controller.certifying import CertificateKeeper
+from replicated_proxy.controller.electing import Elector, contest_of
+from replicated_proxy.controller.entries import LicenseReader, leave_unchecked
+from replicated_proxy.controller.leading import Office, Term
 from replicated_proxy.controller.listing import KINDS, Lister, until_listed
 from replicated_proxy.controller.publishing import TablePublisher
 from replicated_proxy.controller.pump import EventPump, Pumped, WatchedKind
-from replicated_proxy.controller.reconciling import Hands, Reconciler
-from replicated_proxy.controller.reporting import Reporter
-from replicated_proxy.controller.restraint import Restraint
-from replicated_proxy.controller.watchdog import Watchdog, kinds_of
-from replicated_proxy.controller.workqueue import WorkQueue
+from replicated_proxy.controller.sourcing import SecretLicenseKeeper
+from replicated_proxy.controller.sweeping import Sweep
+from replicated_proxy.controller.watchdog import Watchdog
 from replicated_proxy.controller.world import World
-from replicated_proxy.controller.writing import SecretWriter
+from replicated_proxy.core.license_documents import document_key
 from replicated_proxy.core.objects import text_at
 from replicated_proxy.core.pull_secrets import Ownership
-from replicated_proxy.core.statuses import SyncState
+from replicated_proxy.core.signatures import SignaturePolicy
 from replicated_proxy.kube.client import KubeClient, Object
+from replicated_proxy.kube.gating import WriteGate
 from replicated_proxy.kube.resources import NAMESPACES, SECRETS, Resource
 from replicated_proxy.settings import Settings
+from replicated_proxy.signatures.verifying import SignatureVerifier
 from replicated_proxy.telemetry.metrics import Metrics
 
-_log = logging.getLogger(__name__)
 _DELETED: Final = "DELETED"
+_DRAIN_SECONDS: Final = 3.0  # A write takes some milliseconds; the kubelet waits for half a minute.
 
 
 class ControllerRole:
-    """Everything the controller does, wired; `run` until cancelled."""
+    """Everything the controller does, wired; `run` until cancelled.
 
-    def __init__(self, settings: Settings, client: KubeClient, metrics: Metrics, now: Callable[[], datetime]) -> None:
-        ownership = Ownership(settings.installation, settings.secret.name)
-        self._settings = settings
-        self._metrics = metrics
-        self._world = World(ownership, frozenset(settings.sources.namespaces))
-        self._lister = Lister(client, self._world, settings.secret.name)
-        self._publisher = TablePublisher(client, settings.namespace, settings.routes_config_map, settings.secret.name)
-        hands = Hands(
-            client=client,
-            writer=SecretWriter(
-                client,
-                self._world.secrets,
-                ownership,
-                metrics,
-                Restraint(settings.controller.deletions_per_second, time.monotonic),
-            ),
-            publisher=self._publisher,
-            reporter=Reporter(client, self._world, now, settings.validity()),
-        )
-        timing = settings.controller
-        queue = WorkQueue(timing.retry_first_seconds, timing.retry_longest_seconds)
-        self._reconciler = Reconciler(self._world, hands, queue, settings, SystemClock())
-        self._certificates = CertificateKeeper(client, settings, now, metrics)
-        self._sources_due = asyncio.Event()
+    One replica leads and writes. The others keep their caches warm and write nothing but attempts at the Lease.
+    """
+
+    def __init__(self, settings: Settings, client: KubeClient, metrics: Metrics, clock: Clock, identity: str) -> None:
+        self._gate = WriteGate(clock)
+        self._elector = Elector(client, self._gate, contest_of(settings, identity), clock, metrics)
+        # From here on nobody has a client that writes without the Lease.
+        client = client.behind(self._gate)
+        world = _make_world(settings)
+        self._world = world
+        self._lister = Lister(client, world, settings.secret.name)
         secrets = WatchedKind(SECRETS, f"metadata.name={settings.secret.name}")
         core = Pumped("core", (WatchedKind(NAMESPACES), secrets))
         kots = Pumped("kots", tuple(WatchedKind(resource) for resource in KINDS))
@@ -68,32 +55,86 @@ class ControllerRole:
         )
         self._watchdog = Watchdog(client, (self._pump, self._sources_pump), metrics)
         self.stuck = self._watchdog.problems
+        self._secret_licenses = SecretLicenseKeeper(client, settings.sources, world.secret_licenses, clock)
+        self._office = Office(
+            settings=settings,
+            client=client,
+            clock=clock,
+            metrics=metrics,
+            world=world,
+            sweep=Sweep(self._lister, self._watchdog, metrics, clock, settings.controller.sweep_seconds),
+            publisher=TablePublisher(client, settings.namespace, settings.routes_config_map, settings.secret.name),
+            certificates=CertificateKeeper(client, settings, clock, metrics),
+        )
+        self._term: Term | None = None
+        self._sources_due = asyncio.Event()
 
     def problems(self) -> list[str]:
-        """Say what is missing for the controller to be ready."""
+        """Say what is missing for the controller to be ready; a standby is, when it could take over."""
         problems = [f"{kind}.kots.io is not served" for kind in sorted(self._lister.missing)]
-        problems += self._pump.problems() + self._sources_pump.problems()
+        problems += self._pump.problems() + self._sources_pump.problems() + self._elector.problems()
         if not self._world.complete:
             problems.append("not everything has been listed once")
-        return problems + self._publisher.problems() + self._certificates.problems()
+        problems += self._office.publisher.problems()
+        return problems + (self._office.certificates.problems() if self._term else [])
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; then what is on its way comes to its end, and the Lease is released."""
+        work = asyncio.ensure_future(self._work())
+        try:
+            await asyncio.shield(work)
+        finally:
+            await self._gate.drain(_DRAIN_SECONDS)
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await self._elector.release()
+
+    async def _work(self) -> None:
+        """Do everything side by side."""
         async with asyncio.TaskGroup() as group:
             for resource in KINDS:
                 group.create_task(self._lister.follow_definition(resource, self._definition_changed))
-            group.create_task(self._publisher.follow(self._reconciler.trigger_overview))
-            group.create_task(self._certificates.run())
+            group.create_task(self._office.publisher.follow(self._overview_due))
+            group.create_task(self._office.certificates.follow())
             group.create_task(self._pump.run())
             group.create_task(self._sources_pump.run())
             group.create_task(self._watchdog.run())
-            group.create_task(self._sweep())
             group.create_task(self._relist_sources())
-            group.create_task(self._reconciler.run_overview())
-            group.create_task(self._reconciler.run_alarm())
-            for _ in range(self._settings.controller.concurrency):
-                group.create_task(self._reconciler.run_namespaces())
-            group.create_task(self._gauge())
+            group.create_task(self._secret_licenses.run(self._overview_due))
+            group.create_task(self._elector.run())
+            group.create_task(self._alternate())
+
+    async def _alternate(self) -> None:
+        """Lead while the Lease is ours, and stand by while it is not."""
+        await self._elector.settled.wait()
+        while True:
+            if self._elector.leading.is_set():
+                await _until(self._elector.standing_by, self._lead())
+            else:
+                await _until(self._elector.leading, self._stand_by())
+
+    async def _lead(self) -> None:
+        """Serve one term."""
+        self._term = Term(self._office)
+        try:
+            await self._term.run()
+        finally:
+            self._term = None
+
+    async def _stand_by(self) -> None:
+        """Keep the caches whole, so that taking over is quick."""
+        await self._office.sweep.begin()
+        await self._office.sweep.run(lambda: None)
+
+    def _overview_due(self) -> None:
+        """Say that Licenses, Applications, namespaces or the published table are other than before."""
+        if self._term:
+            self._term.reconciler.trigger_overview()
+
+    def _namespace_due(self, name: str) -> None:
+        """Say that a namespace has to be looked at."""
+        if self._term:
+            self._term.reconciler.queue.add(name)
 
     def _definition_changed(self) -> None:
         """Look at our kinds anew: kopf by a fresh start, the caches by a listing."""
@@ -104,11 +145,11 @@ class ControllerRole:
         """Take in an event and say which turns are due."""
         if resource is NAMESPACES:
             if self._world.namespaces.apply(kind, body):
-                self._reconciler.queue.add(text_at(body, "metadata", "name"))
-                self._reconciler.trigger_overview()
+                self._namespace_due(text_at(body, "metadata", "name"))
+                self._overview_due()
         elif resource is SECRETS:
             if self._world.secrets.apply(kind, body):
-                self._reconciler.queue.add(text_at(body, "metadata", "namespace"))
+                self._namespace_due(text_at(body, "metadata", "namespace"))
         elif kind == _DELETED:
             # Deleted by somebody, or with its definition? Only a listing tells.
             self._sources_due.set()
@@ -117,7 +158,7 @@ class ControllerRole:
                 self._sources_due.set()  # Revoked by somebody, or going with its definition? Only a listing tells.
             store = self._world.licenses if resource.plural == "licenses" else self._world.applications
             if store.apply(kind, body):
-                self._reconciler.trigger_overview()
+                self._overview_due()
 
     async def _relist_sources(self) -> None:
         """List Licenses and Applications whenever one was deleted or a definition changed."""
@@ -125,33 +166,29 @@ class ControllerRole:
             await self._sources_due.wait()
             self._sources_due.clear()
             if await until_listed(self._lister.list_sources):
-                self._reconciler.trigger_overview()
+                self._overview_due()
 
-    async def _sweep(self) -> None:
-        """List everything at start and then from time to time, to find what events missed."""
-        await until_listed(self._lister.list_everything)
-        self._look_at_everything()
-        while True:
-            await asyncio.sleep(self._settings.controller.sweep_seconds)
-            found = await until_listed(self._lister.list_everything)
-            if found:
-                _log.warning("the sweep found what events had missed: %s", ", ".join(sorted(found)[:20]))
-                self._metrics.sweep_corrections.inc(len(found))
-                self._watchdog.restart_for(kinds_of(found))
-            self._look_at_everything()
 
-    def _look_at_everything(self) -> None:
-        """Make every turn due."""
-        # Results name namespaces that a listing may just have found gone.
-        self._reconciler.queue.add_all({*self._world.namespaces.keys(), *self._reconciler.results})
-        self._reconciler.trigger_overview()
+def _make_world(settings: Settings) -> World:
+    """Make the caches, with the reader of Licenses that the settings ask for."""
+    checked = settings.license.signature is not SignaturePolicy.OFF
+    verify = SignatureVerifier(settings.license.trusted_keys).verify if checked else leave_unchecked
+    return World(
+        Ownership(settings.installation, settings.secret.name),
+        frozenset(settings.sources.namespaces),
+        LicenseReader(verify, settings.validity()),
+        [document_key(source.namespace, source.name, source.key) for source in settings.sources.secrets],
+    )
 
-    async def _gauge(self) -> None:
-        """Keep the gauges current; they are read far less often than they change."""
-        while True:
-            await asyncio.sleep(1.0)
-            results = self._reconciler.results.values()
-            self._metrics.queue_depth.set(len(self._reconciler.queue))
-            self._metrics.oldest_unsynced_seconds.set(self._reconciler.queue.oldest())
-            self._metrics.conflicts.set(sum(result.state is SyncState.CONFLICTING for result in results))
-            self._metrics.note_failures(result.reason for result in results if result.state is SyncState.FAILED)
+
+async def _until(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Work until something happens, and then not a moment longer; what the work fails with is raised."""
+    task, happened = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({task, happened}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        happened.cancel()
+        task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome

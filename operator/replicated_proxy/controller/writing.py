@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from replicated_proxy.controller.restraint import Restraint
 from replicated_proxy.controller.world import Store
 from replicated_proxy.core.pull_secrets import (
     Action,
@@ -32,21 +33,33 @@ class SecretWriter:
     """Writes pull secrets; knows nothing of Licenses."""
 
     def __init__(
-        self, client: KubeClient, secrets: Store[ObservedSecret], ownership: Ownership, metrics: Metrics
+        self,
+        client: KubeClient,
+        secrets: Store[ObservedSecret],
+        ownership: Ownership,
+        metrics: Metrics,
+        restraint: Restraint,
     ) -> None:
         self._client = client
         self._metrics = metrics
         self._secrets = secrets
         self._ownership = ownership
+        self._restraint = restraint
+        self.forget = restraint.forget
 
     async def carry_out(self, plan: SecretPlan) -> SyncResult | None:
         """Do what the plan says; returns None where the namespace is going away or needs no Secret.
 
         Raises:
             Stale: somebody else was faster; plan again.
+            Deferred: it has to wait.
         """
+        if (result := self._restraint.check(plan)) is not None:
+            return result
         try:
-            return await self._act(plan)
+            result = await self._act(plan)
+            self._restraint.note(plan)
+            return self._restraint.result(plan, result)
         except (Conflict, NotFound) as error:
             if isinstance(error, NotFound) and plan.action is Action.CREATE:
                 return None  # The namespace is gone; its event is on the way.
@@ -106,10 +119,11 @@ class SecretWriter:
         """Log and count a write that succeeded."""
         done = f"{plan.action.value}d"
         self._metrics.secret_syncs.labels(done).inc()
-        _log.info("pull secret %s", done, extra={"namespace": plan.namespace})
+        because = {"because": plan.reason} if plan.reason else {}
+        _log.info("pull secret %s", done, extra={"namespace": plan.namespace, **because})
 
     def _fail(self, namespace: str, error: ApiError) -> SyncResult:
         """Log and count a write that failed, and say why in the API server's words."""
         self._metrics.secret_syncs.labels("failed").inc()
         _log.warning("pull secret not written: %s", error, extra={"namespace": namespace})
-        return SyncResult(SyncState.FAILED, error.reason, str(error))
+        return SyncResult(SyncState.FAILED, error.reason, str(error), error.retry_after)

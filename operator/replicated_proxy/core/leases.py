@@ -111,19 +111,19 @@ class Plan:
 def read_lease(body: Body) -> LeaseRecord:
     """Read a Lease; fields of foreign types count as missing."""
     spec = mapping_at(body, "spec")
-    seconds, transitions = spec.get("leaseDurationSeconds"), spec.get("leaseTransitions")
     return LeaseRecord(
         holder=text_at(spec, "holderIdentity"),
         acquired=text_at(spec, "acquireTime"),
         renewed=text_at(spec, "renewTime"),
-        seconds=min(float(seconds), LONGEST_LEASE) if _is_count(seconds) else 0.0,
-        transitions=transitions if _is_count(transitions) else 0,
+        seconds=min(float(_count_at(spec, "leaseDurationSeconds")), LONGEST_LEASE),
+        transitions=_count_at(spec, "leaseTransitions"),
     )
 
 
-def _is_count(value: object) -> bool:
-    """Tell whether a field is a number of what it counts; JSON's booleans are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNTER
+def _count_at(spec: Body, name: str) -> int:
+    """Return a field that counts something, 0 where something else stands; JSON's booleans count nothing."""
+    value = spec.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _COUNTER else 0
 
 
 def observe(before: Observation | None, body: Body | None, now: float) -> Observation:

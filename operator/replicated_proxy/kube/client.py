@@ -7,8 +7,10 @@ out on purpose: they cost time for each object, and raw JSON keeps fields that t
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -17,10 +19,13 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 from yaml import YAMLError
 
+from replicated_proxy.clock import Clock, SystemClock
 from replicated_proxy.core.objects import text_at
 from replicated_proxy.kube.answers import read_error, read_event, read_items, read_object, unreachable
 from replicated_proxy.kube.errors import ApiError, Gone, NoCluster
+from replicated_proxy.kube.gating import WriteGate
 from replicated_proxy.kube.resources import Resource
+from replicated_proxy.kube.server_time import ServerTime
 
 Object = dict[str, Any]
 """A Kubernetes object as decoded JSON."""
@@ -81,13 +86,21 @@ class _Request:
 class KubeClient:
     """Requests to the API server; safe for concurrent use within one event loop."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, clock: Clock, caller: str = "") -> None:
         self._configuration = configuration
         self._api = ApiClient(configuration)
+        self._api.user_agent = f"{FIELD_MANAGER} ({caller})" if caller else FIELD_MANAGER
+        self._server_time = ServerTime(clock)
+        self._gate: WriteGate | None = None
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None) -> Self:
+    async def connect(cls, kubeconfig: Path | None = None, clock: Clock | None = None, caller: str = "") -> Self:
         """Connect by a kubeconfig file, or from inside a Pod when none is given.
+
+        Args:
+            kubeconfig: the file, or None.
+            clock: the machine's when none is given.
+            caller: who is asking, for the API server's audit log (in the User-Agent).
 
         Raises:
             NoCluster: neither is there, or it cannot be read.
@@ -99,13 +112,23 @@ class KubeClient:
                 kube_config.load_incluster_config(client_configuration=configuration)
             else:
                 await kube_config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-            return cls(configuration)
+            return cls(configuration, clock or SystemClock(), caller)
         except _UNUSABLE as error:
             raise NoCluster(_no_cluster(kubeconfig, error)) from error
+
+    def behind(self, gate: WriteGate) -> Self:
+        """Return this client, connections and all, with a gate that its writes have to pass."""
+        gated = copy.copy(self)
+        gated._gate = gate  # noqa: SLF001 - one of ourselves.
+        return gated
 
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()
+
+    def server_time(self) -> datetime | None:
+        """Return what time it is at the API server by its answers; None before the first."""
+        return self._server_time.read()
 
     async def connection(self) -> Connection:
         """Return how to reach the API server, with the token of now."""
@@ -221,10 +244,17 @@ class KubeClient:
     ) -> Object:
         """Send a request and decode the answer."""
         request = _Request(method, path, query or {}, body, content_type)
+        if self._gate is None or method == "GET":
+            return await self._exchange(request)
+        async with self._gate.passage(f"{method} {path}"):
+            return await self._exchange(request)
+
+    async def _exchange(self, request: _Request) -> Object:
+        """Send a request and read the whole answer."""
         response = await self._send(request)
         if response.status >= 300:
             raise await read_error(response)
-        return await read_object(response, f"{method} {path}")
+        return await read_object(response, f"{request.method} {request.path}")
 
     async def _send(self, request: _Request) -> aiohttp.ClientResponse:
         """Send a request by the official client's transport and authentication."""
@@ -239,6 +269,7 @@ class KubeClient:
             )
             answer = await self._api.call_api(method, url, headers, body, _request_timeout=request.timeout)
         response: aiohttp.ClientResponse = answer.response
+        self._server_time.note(response.headers.get("Date"))
         return response
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from replicated_proxy.core.objects import text_at
@@ -22,14 +22,19 @@ _SHORT_WATCH_SECONDS: Final = 1.0
 
 
 async def follow_object(
-    client: KubeClient, resource: Resource, name: str, namespace: str = ""
+    client: KubeClient,
+    resource: Resource,
+    name: str,
+    namespace: str = "",
+    failed: Callable[[ApiError], None] | None = None,
 ) -> AsyncIterator[Object | None]:
     """Yield the object now and after each change, None while it does not exist; never ends by itself.
 
-    Errors are logged and tried again with growing pauses; the last yielded state stands meanwhile. A listing that
-    succeeds does not shorten them: where only the watch is refused, each try begins with one.
+    Errors are logged, each once in a row, and tried again with growing pauses; the last yielded state stands
+    meanwhile. A listing that succeeds does not shorten them: where only the watch is refused, each try begins with
+    one. `failed` is told each error, for those to whom the last state's age means something.
     """
-    attempt = 0
+    attempt, told = 0, ""
     clock = asyncio.get_running_loop().time
     while True:
         begun = clock()
@@ -37,8 +42,18 @@ async def follow_object(
             async for body in _follow_once(client, resource, name, namespace):
                 yield body
         except ApiError as error:
-            _log.warning("watch of %s %s interrupted: %s", resource.plural, name, error)
             attempt = 0 if clock() - begun > _STEADY_SECONDS else attempt
+            again = attempt > 0 and str(error) == told  # A permission that is missing would fill the log.
+            told = str(error)
+            _log.log(
+                logging.DEBUG if again else logging.WARNING,
+                "watch of %s %s interrupted: %s",
+                resource.plural,
+                name,
+                error,
+            )
+            if failed is not None:
+                failed(error)
             await retry_pause(attempt, error)
             attempt += 1
 

@@ -6,6 +6,8 @@ make time series. There is no global registry, so that tests and two roles in on
 
 from __future__ import annotations
 
+from collections import Counter as Tally
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -13,6 +15,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 PREFIX: Final = "replicated_proxy"
 # A review takes tenths of a millisecond; from 5 ms on the edges are those of the API server's own histogram.
 _REVIEW_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.025, 0.1, 0.5)
+# The API server's words for what it refuses, and ours; whatever else a proxy before it says is `Other`.
+FAILURE_REASONS: Final = (
+    "Contended",
+    "Forbidden",
+    "InternalError",
+    "Invalid",
+    "ServiceUnavailable",
+    "Timeout",
+    "TooManyRequests",
+    "Unreachable",
+    "Other",
+)
 
 
 class Metrics:
@@ -27,8 +41,14 @@ class Metrics:
         review_seconds: time from the body's last byte to the answer, in this process.
         secret_syncs: writes of pull secrets; `result` is `created`, `updated`, `replaced`, `deleted` or `failed`.
         conflicts: namespaces whose pull secret is not ours, now.
+        failures: namespaces whose pull secret could not be written, now; `reason` is one of `FAILURE_REASONS`.
         sweep_corrections: copies that the sweep repaired, which means events missed them.
         queue_depth: keys that wait for a reconciliation, now.
+        oldest_unsynced_seconds: for how long the oldest of them has been waiting or failing; 0 while there is none.
+        watch_age: seconds since a kind's watch was last heard of; `kind` is its plural. A bookmark comes each minute.
+        watch_restarts: fresh starts because of silence, or because the sweep found something; `pump` is `core`
+            (namespaces, Secrets) or `kots` (Licenses, Applications).
+        leader: 1 while this replica holds the controller's Lease, else 0.
         certificate_expiry: end of validity, seconds since 1970; `certificate` is `ca` or `serving`.
     """
 
@@ -47,10 +67,23 @@ class Metrics:
         self.secret_syncs = self._counter("secret_syncs", "Writes of pull secrets.", "result")
         self.conflicts = self._gauge("conflicts", "Namespaces whose pull secret belongs to somebody else.")
         self.sweep_corrections = self._counter("sweep_corrections", "Copies that the sweep had to repair.")
+        self.failures = self._gauge("failures", "Namespaces whose pull secret cannot be written.", "reason")
         self.queue_depth = self._gauge("queue_depth", "Keys that wait for a reconciliation.")
+        self.oldest_unsynced_seconds = self._gauge(
+            "oldest_unsynced_seconds", "Time since the oldest namespace that is not in line became due."
+        )
+        self.watch_age = self._gauge("watch_age_seconds", "Time since a watch was last heard of.", "kind")
+        self.watch_restarts = self._counter("watch_restarts", "Watches started anew by the watchdog.", "pump")
+        self.leader = self._gauge("leader", "Whether this replica holds the controller's Lease.")
         self.certificate_expiry = self._gauge(
             "certificate_not_after_timestamp_seconds", "End of a certificate's validity.", "certificate"
         )
+
+    def note_failures(self, reasons: Iterable[str]) -> None:
+        """Set how many namespaces fail, by reason."""
+        found = Tally(reason if reason in FAILURE_REASONS else "Other" for reason in reasons)
+        for word in FAILURE_REASONS:
+            self.failures.labels(word).set(found[word])
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         """Make a counter; `_total` is appended to its name."""

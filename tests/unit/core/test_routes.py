@@ -118,6 +118,11 @@ EXPIRED: list[tuple[str, RoutingTable, Found]] = [
         [("app/my-app", Reach.WILDCARD)],
     ),
     ("own expired, another elsewhere", a_table(gone("ns"), a_route()), [("ns/my-app", Reach.OWN)]),
+    (
+        "own retained, another listed",
+        a_table(a_route(namespace="ns", retained=True), a_route(), listed={"ns": (1,)}),
+        [("app/my-app", Reach.EXPLICIT)],
+    ),
     ("both expired", a_table(gone("old", every_namespace=True), gone("ns")), [("ns/my-app", Reach.OWN)]),
 ]
 

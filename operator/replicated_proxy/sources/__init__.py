@@ -1,0 +1,1 @@
+"""Licenses that stand in Secrets: what is in them, as License documents."""
