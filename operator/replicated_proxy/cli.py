@@ -71,10 +71,31 @@ def run(settings_file: Path | None, kubeconfig: Path | None) -> None:
     composition.run_both(_installation(settings_file, kubeconfig))
 
 
+@main.command()
+@_settings_option
+@_kubeconfig_option
+@click.option(
+    "--timeout",
+    "seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=240.0,
+    show_default=True,
+    help="Seconds after which it gives up, with exit code 1.",
+)
+def cleanup(settings_file: Path | None, kubeconfig: Path | None, seconds: float) -> None:
+    """Delete what this installation made: its pull secrets in every namespace, and its objects at home.
+
+    Secrets of others stay, those of other installations too. It waits for a controller that still runs to stop, and
+    may be run again at any time. Licenses and Applications stay.
+    """
+    composition.run_cleanup(_installation(settings_file, kubeconfig), seconds)
+
+
 def _installation(settings_file: Path | None, kubeconfig: Path | None) -> composition.Installation:
     """Read the settings, or end with every problem in words."""
     try:
         settings = load_settings(settings_file, os.environ)
+        composition.check_trusted_keys(settings)
     except InvalidSettings as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(_INVALID_SETTINGS)

@@ -24,7 +24,9 @@ from replicated_proxy.controller.role import ControllerRole
 from replicated_proxy.kube.answers import can_read_depth
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.errors import NoCluster
-from replicated_proxy.settings import Settings
+from replicated_proxy.settings import InvalidSettings, Settings
+from replicated_proxy.signatures.keys import InvalidTrustedKey
+from replicated_proxy.signatures.verifying import SignatureVerifier
 from replicated_proxy.telemetry.health import HealthChecks, HealthServer
 from replicated_proxy.telemetry.logs import configure_logs
 from replicated_proxy.telemetry.metrics import Metrics
@@ -60,6 +62,18 @@ def own_identity() -> str:
     none, nobody must ever be called the same.
     """
     return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
+def check_trusted_keys(settings: Settings) -> None:
+    """Read the keys that only cryptography can check.
+
+    Raises:
+        InvalidSettings: one of `license.trustedKeys` is no RSA public key.
+    """
+    try:
+        SignatureVerifier(settings.license.trusted_keys)
+    except InvalidTrustedKey as error:
+        raise InvalidSettings(f"invalid settings:\n  - {error}") from error
 
 
 def run_controller(installation: Installation) -> None:

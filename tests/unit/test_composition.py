@@ -43,7 +43,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     before, level = root.handlers[:], root.level
     monkeypatch.setattr(composition, "configure_logs", lambda level: logs.configure_logs(level, stream))
 
-    async def connect(_: Path | None) -> Nobody:
+    async def connect(*_: object) -> Nobody:
         return Nobody()
 
     monkeypatch.setattr(KubeClient, "connect", connect)
@@ -87,7 +87,7 @@ def test_crash_goes_through_the_log(log: io.StringIO, capfd: pytest.CaptureFixtu
 def test_no_cluster_is_one_line_with_the_remedy(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a cluster to talk to there is no traceback, only what to do."""
 
-    async def connect(_: Path | None) -> Nobody:
+    async def connect(*_: object) -> Nobody:
         raise NoCluster("no service account; give --kubeconfig")
 
     monkeypatch.setattr(KubeClient, "connect", connect)
@@ -153,3 +153,15 @@ def test_this_python_reads_what_the_api_server_takes() -> None:
         assert can_read_depth(9_000)
     finally:
         sys.setrecursionlimit(before)
+
+
+def test_trusted_key_that_is_none_ends_with_words(tmp_path: Path) -> None:
+    """A PEM that is no key is told as every other setting: exit code 2, the key's name, and no traceback."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("license: {trustedKeys: {acme: not a key}}", encoding="utf-8")
+    ended = CliRunner().invoke(main, ["controller", "--settings", str(settings)])
+
+    assert ended.exit_code == 2
+    assert "license.trustedKeys" in ended.output
+    assert "acme" in ended.output
+    assert "not a key" not in ended.output

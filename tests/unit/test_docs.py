@@ -11,7 +11,9 @@ from pages.settings import PAGE, render_settings
 from replicated_proxy.core.applications import parse_application
 from replicated_proxy.core.licenses import parse_license
 from replicated_proxy.core.reasons import Reason
+from replicated_proxy.core.signatures import SignatureState
 from replicated_proxy.core.statuses import StatusReason
+from replicated_proxy.core.validity import ExpiryStanding
 from rig.cache import REPOSITORY
 
 PACKAGE = REPOSITORY / "operator" / "replicated_proxy"
@@ -40,7 +42,8 @@ def test_every_reason_code_is_explained() -> None:
 
 def test_every_condition_reason_is_explained() -> None:
     """Each reason of a condition has its row with meaning and remedy."""
-    missing = {reason.value for reason in StatusReason} - words_of_table("docs/status.md")
+    reasons = (*StatusReason, *ExpiryStanding, *SignatureState)
+    missing = {reason.value for reason in reasons} - words_of_table("docs/status.md")
 
     assert not missing
 

@@ -99,6 +99,7 @@ class Term:
         metrics.queue_depth.set(len(self.reconciler.queue))
         metrics.oldest_unsynced_seconds.set(self.reconciler.queue.oldest())
         metrics.conflicts.set(sum(result.state is SyncState.CONFLICTING for result in results))
+        metrics.note_licenses(self.reconciler.ends)
         metrics.note_failures(result.reason for result in results if result.state is SyncState.FAILED)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 
 from replicated_proxy.clock import Clock
 from replicated_proxy.controller.alarm import Alarm
@@ -22,7 +23,7 @@ from replicated_proxy.controller.writing import SecretWriter, Stale
 from replicated_proxy.core.coverage import TablePlan, plan_table, with_conflicts
 from replicated_proxy.core.secret_contents import SecretContents
 from replicated_proxy.core.statuses import SyncResult, SyncState
-from replicated_proxy.core.validity import Moment, next_change
+from replicated_proxy.core.validity import ExpiryStanding, Moment, next_change
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Conflict
 from replicated_proxy.kube.resources import NAMESPACES
@@ -55,6 +56,7 @@ class Reconciler:
     Attributes:
         queue: namespaces whose pull secret has to be looked at.
         results: the last result in each namespace that needs a pull secret.
+        ends: how each License stood to its end in the last overview, and when that is, where it has one.
     """
 
     def __init__(self, world: World, hands: Hands, queue: WorkQueue, settings: Settings, clock: Clock) -> None:
@@ -68,6 +70,7 @@ class Reconciler:
         self._contents: SecretContents | None = None
         self.queue = queue
         self.results: dict[str, SyncResult] = {}
+        self.ends: tuple[tuple[ExpiryStanding, datetime | None], ...] = ()
 
     def trigger_overview(self) -> None:
         """Say that Licenses, Applications, namespaces or results are other than before."""
@@ -129,6 +132,7 @@ class Reconciler:
         sources = self._world.sources(moment)
         plan = plan_table(sources, self._world.namespaces.values(), self._settings, self._hands.publisher.published)
         self._adopt_contents(SecretContents(plan, {lic.identity.uid: lic for lic in sources.licenses}))
+        self.ends = tuple((plan.standings[lic.identity.uid], lic.expiry.at) for lic in sources.licenses)
         self._alarm.set(next_change(sources.licenses, moment, self._settings.validity))
         await self._hands.publisher.publish(with_conflicts(plan.table, _conflicting(plan, self._world)))
         await self._hands.reporter.report(Findings(plan, self.results, self._hands.publisher.problem))

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from replicated_proxy.core.validity import ExpiryStanding
 
 PREFIX: Final = "replicated_proxy"
 # A review takes tenths of a millisecond; from 5 ms on the edges are those of the API server's own histogram.
@@ -48,6 +51,8 @@ class Metrics:
         watch_age: seconds since a kind's watch was last heard of; `kind` is its plural. A bookmark comes each minute.
         watch_restarts: fresh starts because of silence, or because the sweep found something; `pump` is `core`
             (namespaces, Secrets) or `kots` (Licenses, Applications).
+        licenses: Licenses by how they stand to their end; `expiry` is a reason of the condition `Expired`.
+        license_end: when the first of all Licenses ends or ended, seconds since 1970; 0 where none has an end.
         leader: 1 while this replica holds the controller's Lease, else 0.
         certificate_expiry: end of validity, seconds since 1970; `certificate` is `ca` or `serving`.
     """
@@ -74,10 +79,22 @@ class Metrics:
         )
         self.watch_age = self._gauge("watch_age_seconds", "Time since a watch was last heard of.", "kind")
         self.watch_restarts = self._counter("watch_restarts", "Watches started anew by the watchdog.", "pump")
+        self.licenses = self._gauge("licenses", "Licenses by how they stand to their end.", "expiry")
+        self.license_end = self._gauge(
+            "license_not_after_timestamp_seconds", "End of the License that ends first, or ended."
+        )
         self.leader = self._gauge("leader", "Whether this replica holds the controller's Lease.")
         self.certificate_expiry = self._gauge(
             "certificate_not_after_timestamp_seconds", "End of a certificate's validity.", "certificate"
         )
+
+    def note_licenses(self, ends: Iterable[tuple[ExpiryStanding, datetime | None]]) -> None:
+        """Set how many Licenses stand how to their end, and when the first one ends."""
+        known = tuple(ends)
+        found = Tally(standing for standing, _ in known)
+        for standing in ExpiryStanding:
+            self.licenses.labels(standing.value).set(found[standing])
+        self.license_end.set(min((end.timestamp() for _, end in known if end), default=0.0))
 
     def note_failures(self, reasons: Iterable[str]) -> None:
         """Set how many namespaces fail, by reason."""
