@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PYTHONPATH := hack
 export PYTHONSAFEPATH := 1
 
-.PHONY: help docs check format lint types contracts chart-lint test test-unit test-apiserver test-node demo bench lock clean
+.PHONY: help docs docs-troubleshooting check format lint types contracts chart-lint test test-unit test-apiserver test-node demo bench lock clean
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,11 +53,14 @@ test-node: .venv/installed ## On a whole node (Linux, root)
 demo: .venv/installed ## Tell the whole story on a real cluster (KEEP=1 leaves it up)
 	$(BIN)/python -m demo
 
-bench: .venv/installed ## Measure the webhook side by side with a bare handler
+bench: .venv/installed ## Measure beside bare comparisons (SECTION=webhook or scale, NAMESPACES=5000)
 	$(BIN)/python -m bench
 
 docs: .venv/installed ## Write the generated pages of docs/
 	$(BIN)/python -m pages
+
+docs-troubleshooting: .venv/installed ## Write docs/troubleshooting.md from a real API server
+	PYTHONPATH=hack:tests $(BIN)/python tests/describing.py
 
 lock: .venv/installed ## Write the hashed requirement files anew
 	hack/lock

@@ -60,21 +60,45 @@ class SimulatedClock:
         target = self._passed + seconds
         await settle()
         while self._sleepers and self._sleepers[0][0] <= target:
-            self.step(max(0.0, self._sleepers[0][0] - self._passed))
-            await settle()
+            if self.step(max(0.0, self._sleepers[0][0] - self._passed)):
+                await settle()
         self.jump(target - self._passed)
         await settle()
 
-    def step(self, seconds: float) -> None:
-        """Let time pass and wake whoever is due by then, without letting anybody go on yet."""
+    def step(self, seconds: float) -> bool:
+        """Let time pass and wake whoever is due by then, without letting anybody go on yet; returns whether any was."""
         self.jump(seconds)
+        woken = False
         while self._sleepers and self._sleepers[0][0] <= self._passed:
             _, _, future = heapq.heappop(self._sleepers)
             if not future.done():
                 future.set_result(None)
+                woken = True
+        return woken
 
 
 async def settle() -> None:
     """Let every task go on until it waits for something else than its turn."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)
+
+
+class SkewedClock:
+    """A machine's clock that runs faster or slower than the test's, and shows another date."""
+
+    def __init__(self, base: SimulatedClock, rate: float = 1.0, ahead: float = 0.0) -> None:
+        self._base = base
+        self._rate = rate
+        self._ahead = ahead
+
+    def now(self) -> datetime:
+        """Return the date and time, in UTC."""
+        return self._base.now() + timedelta(seconds=self._ahead)
+
+    def monotonic(self) -> float:
+        """Return this machine's seconds."""
+        return self._base.monotonic() * self._rate + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so many of this machine's seconds."""
+        await self._base.sleep(seconds / self._rate)

@@ -1,1 +1,1 @@
-"""How fast the webhook is, beside what the same libraries do without its rules; never a test that can fail."""
+"""How fast the product is, beside what the same machine does without its rules; never a test that can fail."""

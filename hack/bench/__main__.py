@@ -1,78 +1,53 @@
-"""`make bench`: our webhook and a bare handler in one run, side by side, and the table written to build/bench/."""
+"""`make bench`: every section, or the one that SECTION names; tables and plots go into docs/ and build/bench/."""
 
 from __future__ import annotations
 
-import json
 import os
-import statistics
-import subprocess
+import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import time
+from collections.abc import Callable, Mapping
 
-from bench.certificate import write_secret
-from bench.report import Result, write_report
+from bench import scale, webhook
+from bench.pages import write_section
+from bench.scale.sizes import InvalidSizes, read_sizes
+from replicated_proxy.kube.errors import ApiError
+from rig.errors import RigError
+from rig.progress import say
 
-ROUNDS = 3
-SECONDS = 3.0
-CONNECTIONS = (1, 8, 64)
-SERVERS = ("bare", "ours")
-_NEEDED_CORES = 2
-
-
-def main() -> None:
-    """Measure and report."""
-    if (os.cpu_count() or 1) < _NEEDED_CORES:
-        raise SystemExit("the benchmark needs two cores: one for the server, one for the load generator")
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        write_secret(folder)
-        rounds = [_measure_round(number, folder) for number in range(1, ROUNDS + 1)]
-    results = [
-        Result(server, connections, _median([each[server, connections] for each in rounds]))
-        for server in SERVERS
-        for connections in CONNECTIONS
-    ]
-    print(write_report(results, ROUNDS, SECONDS))
+SECTIONS: Mapping[str, Callable[[], str]] = {"webhook": webhook.measure, "scale": scale.measure}
+_MINUTES: Mapping[str, str] = {"webhook": "2 minutes", "scale": "20 minutes with 5,000 namespaces, 4 with 200"}
 
 
-def _measure_round(number: int, folder: Path) -> dict[tuple[str, int], dict[str, float]]:
-    """Measure both servers once, close to each other in time, so that a busy machine is busy for both."""
-    found: dict[tuple[str, int], dict[str, float]] = {}
-    for connections in CONNECTIONS:
-        for server in SERVERS:
-            with _serving(server, folder) as port:
-                found[server, connections] = _load(port, connections, folder)
-            rate = found[server, connections]["rate"]
-            print(f"round {number}/{ROUNDS}  {server:5} {connections:3} connections  {rate:8.0f} reviews/s", flush=True)
-    return found
+def main() -> int:
+    """Measure; returns the exit code."""
+    chosen = os.environ.get("SECTION", "")
+    if chosen and chosen not in SECTIONS:
+        say(f"error: SECTION={chosen} is none of {', '.join(SECTIONS)}; leave it empty for all of them")
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # Cleans up as Ctrl-C does.
+    try:
+        read_sizes(os.environ)  # What is wrong with them is said now, not after the sections before.
+        for name in [chosen] if chosen else SECTIONS:
+            _run(name)
+    except (InvalidSizes, RigError, ApiError, TimeoutError) as error:
+        say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; the pages are as they were")
+        return 130
+    return 0
 
 
-@contextmanager
-def _serving(server: str, folder: Path) -> Iterator[int]:
-    """Run a server in a process of its own."""
-    command = [sys.executable, "-m", "bench.servers", server, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for.
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.terminate()
-
-
-def _load(port: int, connections: int, folder: Path) -> dict[str, float]:
-    """Run the load generator in a process of its own."""
-    command = [sys.executable, "-m", "bench.load", str(port), str(connections), str(SECONDS), str(folder)]
-    figures: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    return figures
-
-
-def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """Return the median of each figure."""
-    return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+def _run(name: str) -> None:
+    """Measure one section and keep its text."""
+    say(f"section {name}: takes about {_MINUTES[name]}")
+    started = time.monotonic()
+    text = SECTIONS[name]()
+    print(text)
+    write_section(name, text)
+    say(f"section {name}: done in {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

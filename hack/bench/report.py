@@ -1,4 +1,4 @@
-"""The table that `make bench` prints and keeps."""
+"""The table of the section `webhook`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 
+from bench.pages import RESULTS
 from bench.review import review_body
 
-FOLDER = Path(__file__).parents[2] / "build" / "bench"
 _LIBRARIES = ("aiohttp", "uvloop", "msgspec")
 
 
@@ -25,20 +24,16 @@ class Result:
 
 
 def write_report(results: list[Result], rounds: int, seconds: float) -> str:
-    """Write `webhook.md` and `webhook.json`, and return the text."""
-    text = "\n".join([*_head(rounds, seconds), "", *_table(results), ""])
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / "webhook.md").write_text(text, encoding="utf-8")
-    (FOLDER / "webhook.json").write_text(json.dumps([asdict(each) for each in results], indent=2), encoding="utf-8")
-    return text
+    """Write the figures to `webhook.json`, and return the text."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "webhook.json").write_text(json.dumps([asdict(each) for each in results], indent=2), encoding="utf-8")
+    return "\n".join([*_head(rounds, seconds), "", *_table(results), ""])
 
 
 def _head(rounds: int, seconds: float) -> list[str]:
     """Say what was measured, and how."""
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return [
-        "# Webhook throughput",
-        "",
         f"Medians of {rounds} rounds of {seconds:g} s after 1 s of warm-up; server pinned to core 0, load generator to",
         f"core 1, HTTP/1.1 keep-alive over TLS 1.3 on loopback, a review of {len(review_body())} bytes, three images",
         "to rewrite. `bare` is aiohttp's low-level server that decodes the JSON and gives a fixed answer. `generator`",

@@ -47,6 +47,8 @@ def store() -> Iterator[Buildah]:
     """Open the store in the cache."""
     driver = _driver()
     folder = cache_folder("images")
+    # buildah keeps the network it once chose although no build here uses one, and fails when its program is gone.
+    (folder / driver / "defaultNetworkBackend").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="rig-buildah-") as run_root:
         yield Buildah(folder / driver, Path(run_root), driver, folder / "build.log")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from rig import containerd, kubelet, namespaces, upstream
 from rig.authority import Authority
 from rig.controlplane import ControlPlane, ControlPlaneOptions
-from rig.layout import API_SERVER_PORT, NODE_ADDRESS, NODE_NAME, PROXY_NAMES, UPSTREAM_ADDRESS, Layout
+from rig.layout import API_SERVER_PORT, NODE_ADDRESS, NODE_NAME, PROXY_NAMES, REGISTRY_NAME, UPSTREAM_ADDRESS, Layout
 from rig.processes import Process, run
 from rig.waiting import port_answers
 
@@ -80,9 +80,11 @@ class FirstProcess:
 
     def _write_stand_in_settings(self, given: upstream.Upstream) -> None:
         pair = self._authority.server("stand-in", [*PROXY_NAMES, NODE_ADDRESS])
+        # What vendors push to Replicated itself lies in the same registry, which has no name of its own for that.
+        addresses = {host: host for host in self._settings.private_registries} | {REGISTRY_NAME: UPSTREAM_ADDRESS}
         registries = {
-            host: {"url": f"https://{host}", "user": given.user, "password": given.password}
-            for host in self._settings.private_registries
+            host: {"url": f"https://{address}", "user": given.user, "password": given.password}
+            for host, address in addresses.items()
         }
         settings = {
             "address": NODE_ADDRESS,

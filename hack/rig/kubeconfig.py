@@ -35,6 +35,15 @@ def write_kubeconfig(path: Path, server: Server, credentials: KeyPair | str) -> 
     return path
 
 
+def redirect_kubeconfig(original: Path, url: str, path: Path) -> Path:
+    """Write a kubeconfig that leads to another server, without TLS, with the credentials of the original."""
+    document = json.loads(original.read_text())
+    document["clusters"][0]["cluster"] = {"server": url}
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(document, indent=2) + "\n")
+    return path
+
+
 def _certificate_user(pair: KeyPair) -> dict[str, str]:
     return {"client-certificate-data": _encoded(pair.certificate), "client-key-data": _encoded(pair.key)}
 

@@ -11,7 +11,8 @@ GATEWAY_ADDRESS = "10.9.0.1"
 NODE_PREFIX_LENGTH = 24
 POD_NETWORK = "10.244.0.0/24"
 API_SERVER_PORT = 6443
-PROXY_NAMES = ("proxy.replicated.com", "registry.replicated.com")
+REGISTRY_NAME = "registry.replicated.com"
+PROXY_NAMES = ("proxy.replicated.com", REGISTRY_NAME)
 PAUSE_IMAGE = "rig.local/pause:1"
 
 

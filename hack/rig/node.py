@@ -106,9 +106,8 @@ class Node:
 
     def push_private_image(self, name: str) -> None:
         """Make an image of that name in the private registry behind the proxy; its program waits for its end."""
-        registry = name.partition("/")[0]
-        if registry not in self._private_registries:
-            raise RigError(f"{name}: the node has no private registry {registry!r}; give Node its name")
+        target = upstream.address_of(name, self._private_registries)
+        registry = target.partition("/")[0]
         with tempfile.TemporaryDirectory(dir=self.workdir) as folder:
             archive = archives.pack(self.binaries["pause"], name, Path(folder) / "image.tar")
             crane = str(self.binaries["crane"])
@@ -122,7 +121,7 @@ class Node:
             ]
             login = ["auth", "login", registry, "--username", self._upstream.user, "--password-stdin"]
             run([*trusting, *login], stdin=self._upstream.password)
-            run([*trusting, "push", str(archive), name])
+            run([*trusting, "push", str(archive), target])
 
     def __enter__(self) -> Self:
         """Bring it up."""

@@ -2,7 +2,9 @@
 
 It does what a customer's pulls can see of https://proxy.replicated.com: the user LICENSE_ID with a license as the
 password, the application's slug in the path, and private images of other registries behind it, fetched with
-credentials that the customer never sees. Nothing else of the real service is here.
+credentials that the customer never sees. Under the name registry.replicated.com it has what vendors pushed to
+Replicated itself, below the application's slug. A license is good for its own application's paths, and for no other's.
+Nothing else of the real service is here.
 """
 
 import asyncio
@@ -21,10 +23,13 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from rig.layout import REGISTRY_NAME
 from rig.stand_in import AnsweredRequest, KnownLicense, log_line, read_licenses
 
 USER = "LICENSE_ID"
-_PROXY_PATH = re.compile(r"/v2/proxy/(?P<slug>[^/]+)/(?P<image>.+)/(?P<resource>(?:manifests|blobs|tags)/[^/]+)")
+_RESOURCE = r"/(?P<resource>(?:manifests|blobs|tags)/[^/]+)"
+_PROXY_PATH = re.compile(r"/v2/proxy/(?P<slug>[^/]+)/(?P<image>.+)" + _RESOURCE)
+_HOSTED_PATH = re.compile(r"/v2/(?P<slug>[^/]+)/(?P<image>.+)" + _RESOURCE)
 _REQUEST_HEADERS = ("Accept", "Range", "If-None-Match")
 _RESPONSE_HEADERS = (
     "Accept-Ranges",
@@ -48,8 +53,8 @@ class UpstreamRegistry:
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyRoute:
-    """What a path of the proxy asks for."""
+class ImageRoute:
+    """What a path asks for: something of an image, by which application, and where the image lies."""
 
     slug: str
     host: str
@@ -57,7 +62,18 @@ class ProxyRoute:
     resource: str
 
 
-def parse_route(path: str) -> ProxyRoute | None:
+def parse_route(name: str, path: str) -> ImageRoute | None:
+    """Read a path of one of the service's two names: the proxy or Replicated's own registry."""
+    return _parse_hosted(path) if name == REGISTRY_NAME else _parse_proxied(path)
+
+
+def _parse_hosted(path: str) -> ImageRoute | None:
+    """Read ``/v2/<slug>/<image>/…``."""
+    match = _HOSTED_PATH.fullmatch(path)
+    return match and ImageRoute(match["slug"], REGISTRY_NAME, f"{match['slug']}/{match['image']}", match["resource"])
+
+
+def _parse_proxied(path: str) -> ImageRoute | None:
     """Read ``/v2/proxy/<slug>/<host>/<repository>/…``; a path without a host means Docker Hub, as for Docker."""
     match = _PROXY_PATH.fullmatch(path)
     if match is None:
@@ -67,7 +83,9 @@ def parse_route(path: str) -> ProxyRoute | None:
         host, repository = first, rest
     else:
         host, repository = "docker.io", match["image"] if rest else f"library/{first}"
-    return ProxyRoute(match["slug"], host, repository, match["resource"])
+    if host == REGISTRY_NAME:
+        return None  # Not an external registry: the license for it is asked for under its own name.
+    return ImageRoute(match["slug"], host, repository, match["resource"])
 
 
 def license_id_of(authorization: str) -> str | None:
@@ -132,7 +150,7 @@ class Service:
         request[_SLUG] = slug
         if request.path in {"/v2", "/v2/"}:
             return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
-        route = parse_route(request.path)
+        route = parse_route(request.url.host or "", request.path)
         if route is None:
             return _error(404, "NAME_UNKNOWN", "no such repository")
         if route.slug != slug:
@@ -141,7 +159,7 @@ class Service:
             return _error(404, "NAME_UNKNOWN", f"no external registry {route.host} is linked")
         return await self._forward(request, route, self._upstreams[route.host])
 
-    async def _forward(self, request: web.Request, route: ProxyRoute, upstream: UpstreamRegistry) -> web.StreamResponse:
+    async def _forward(self, request: web.Request, route: ImageRoute, upstream: UpstreamRegistry) -> web.StreamResponse:
         if self._session is None:
             raise RuntimeError("the service was not started")
         url = f"{upstream.url}/v2/{route.repository}/{route.resource}"

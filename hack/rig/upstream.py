@@ -1,4 +1,7 @@
-"""The private registry behind the proxy: the real one (distribution), refusing whoever has no password."""
+"""The private registry behind the proxy: the real one (distribution), refusing whoever has no password.
+
+It holds the images of every private registry, and what vendors push to Replicated itself.
+"""
 
 import json
 import secrets
@@ -9,7 +12,8 @@ from pathlib import Path
 import bcrypt
 
 from rig.authority import Authority
-from rig.layout import UPSTREAM_ADDRESS, Layout
+from rig.errors import RigError
+from rig.layout import REGISTRY_NAME, UPSTREAM_ADDRESS, Layout
 from rig.processes import Process
 
 USER = "rig-robot"
@@ -33,6 +37,21 @@ class Upstream:
 def htpasswd_line(user: str, password: str) -> str:
     """Return one line of an htpasswd file, in the only form that distribution reads."""
     return f"{user}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS)).decode()}\n"
+
+
+def address_of(name: str, private_registries: Sequence[str]) -> str:
+    """Return where to push an image of that name.
+
+    Raises:
+        RigError: no registry of the node holds such images.
+    """
+    registry, _, repository = name.partition("/")
+    if registry == REGISTRY_NAME:
+        # The name itself is the stand-in's, where customers pull.
+        return f"{UPSTREAM_ADDRESS}/{repository}"
+    if registry not in private_registries:
+        raise RigError(f"{name}: the node has no private registry {registry!r}; give Node its name")
+    return name
 
 
 def write_configuration(

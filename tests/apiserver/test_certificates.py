@@ -9,13 +9,13 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any, Self
 
 import pytest
 
 from operating import Cluster, Json
 from replicated_proxy.certificates.documents import read_serving
+from replicated_proxy.clock import SystemClock
 from replicated_proxy.controller.certifying import CertificateKeeper
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.resources import Resource
@@ -60,12 +60,18 @@ class Keeping:
     def __init__(self, cluster: Cluster, client: CountingClient) -> None:
         self._cluster = cluster
         self.client = client
-        self.keeper = CertificateKeeper(client, SETTINGS, lambda: datetime.now(UTC), Metrics())
+        self.keeper = CertificateKeeper(client, SETTINGS, SystemClock(), Metrics())
 
     async def __aenter__(self) -> Self:
         """Start."""
-        self._task = asyncio.create_task(self.keeper.run())
+        self._task = asyncio.create_task(self._run())
         return self
+
+    async def _run(self) -> None:
+        """Watch and act, as where this replica leads."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keeper.follow())
+            group.create_task(self.keeper.keep())
 
     async def __aexit__(self, *_: object) -> None:
         """End; a keeper that ended by itself failed."""

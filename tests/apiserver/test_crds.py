@@ -362,6 +362,10 @@ def test_status_is_written_apart(plane: ControlPlane, namespace: str) -> None:
     [
         ({"failures": _STATUS["failures"] * 21}, ["status.failures", "20"]),
         ({"namespaces": {"desired": "many"}}, ["status.namespaces.desired", "integer"]),
+        ({"namespaces": {"synced": -1}}, ["status.namespaces.synced", "greater than or equal to 0"]),
+        ({"expiresAt": "soon"}, ["status.expiresAt", "date-time"]),
+        ({"conditions": [{"type": "Ready", "status": "True"}]}, ["status.conditions[0].reason", "Required"]),
+        ({"failures": [{"namespace": "workers"}]}, ["status.failures[0].reason", "Required"]),
         ({"conditions": [{"type": "Ready", "status": "Maybe"}]}, ["status.conditions[0].status", "Unknown"]),
         ({"conditions": _STATUS["conditions"] * 2}, ["status.conditions[1]", "Duplicate value"]),
     ],

@@ -1,4 +1,4 @@
-"""What the two service accounts may do, asked of the API server itself with their own tokens.
+"""What the service accounts may do, asked of the API server itself with their own tokens.
 
 Every row is a real request with its real verb (kubectl would read before it patches, and be refused for that);
 writes are dry runs on the server, which authorizes them as any other.
@@ -41,6 +41,11 @@ pytestmark = pytest.mark.apiserver
 
 OTHER: Final = "other"  # A namespace with objects of others, also of our names.
 SERVING, AUTHORITY, LEASE = "replicated-proxy-serving", "replicated-proxy-ca", "replicated-proxy-controller"
+SOURCE: Final = "license-of-acme"  # A Secret that holds a license, by the settings.
+VALUES: Final[Json] = {
+    "settings": {"sources": {"secrets": [{"namespace": OTHER, "name": SOURCE, "key": "license.yaml"}]}},
+    "cleanup": {"onUninstall": True},
+}
 PODS, ACCOUNTS = Resource("", "v1", "pods"), Resource("", "v1", "serviceaccounts")
 RBAC: Final = "rbac.authorization.k8s.io"
 CLUSTER_ROLES, BINDINGS = Resource(RBAC, "v1", "clusterroles"), Resource(RBAC, "v1", "rolebindings")
@@ -48,6 +53,8 @@ CLUSTER_BINDINGS: Final = Resource(RBAC, "v1", "clusterrolebindings")
 READING: Final = ("get", "list", "watch", "impersonate")
 METHODS: Final = dict.fromkeys(READING, "GET") | {"create": "POST", "patch": "PATCH", "update": "PUT"}
 LABEL: Final[Json] = {"metadata": {"labels": {"x": "y"}}}
+# Beside a body, options in the query of a deletion do not count.
+NO_DELETION: Final[Json] = {"apiVersion": "v1", "kind": "DeleteOptions", "dryRun": ["All"]}
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Ask:
         verb: as authorization calls it.
         resource, name, namespace, subresource: of what.
         selected: list or watch the objects of this name only.
-        body: what is sent; a label where it does not matter.
+        body: what is sent; a label, or a deletion that is none, where it does not matter.
         user: who to pose as.
     """
 
@@ -76,6 +83,14 @@ class Ask:
         where = f" in {self.namespace}" if self.namespace else ""
         parts = (self.resource.plural, self.subresource, self.name or self.selected)
         return f"{self.verb} {'/'.join(filter(None, parts))}{where}{' as another' if self.user else ''}"
+
+    @property
+    def content(self) -> bytes | None:
+        """What is sent."""
+        if self.verb in READING:
+            return None
+        usual = NO_DELETION if self.verb.startswith("delete") else LABEL
+        return json.dumps(self.body or usual).encode()
 
     @property
     def query(self) -> dict[str, str]:
@@ -119,6 +134,9 @@ CONTROLLER_MAY = [
     Ask("update", SECRETS, SECRET, OTHER, body=a_pull_secret()),
     Ask("patch", SECRETS, SECRET, OTHER),
     Ask("delete", SECRETS, SECRET, OTHER),
+    Ask("get", SECRETS, SOURCE, OTHER),
+    Ask("list", SECRETS, namespace=OTHER, selected=SOURCE),
+    Ask("watch", SECRETS, namespace=OTHER, selected=SOURCE),
     Ask("create", CORE_EVENTS, namespace=OTHER, body=EVENT),
     Ask("get", DEFINITIONS, "licenses.kots.io"),
     Ask("watch", DEFINITIONS, selected="applications.kots.io"),
@@ -141,6 +159,10 @@ CONTROLLER_MAY_NOT = [
     Ask("get", SECRETS, "foreign", OTHER),
     Ask("get", SECRETS, "foreign", NAMESPACE),
     Ask("get", SECRETS, SERVING, OTHER),
+    Ask("get", SECRETS, SOURCE, NAMESPACE),
+    Ask("list", SECRETS, namespace=OTHER),
+    Ask("patch", SECRETS, SOURCE, OTHER),
+    Ask("delete", SECRETS, SOURCE, OTHER),
     Ask("patch", SECRETS, "foreign", OTHER),
     Ask("update", SECRETS, "foreign", OTHER),
     Ask("delete", SECRETS, "foreign", OTHER),
@@ -220,16 +242,57 @@ WEBHOOK_MAY_NOT = [
     Ask("create", CLUSTER_BINDINGS),
 ]
 
+CLEANUP_MAY = [
+    Ask("list", SECRETS, selected=SECRET),
+    Ask("delete", SECRETS, SECRET, OTHER),
+    Ask("get", CONFIG_MAPS, ROUTES, NAMESPACE),
+    Ask("delete", CONFIG_MAPS, ROUTES, NAMESPACE),
+    Ask("get", SECRETS, AUTHORITY, NAMESPACE),
+    Ask("delete", SECRETS, AUTHORITY, NAMESPACE),
+    Ask("delete", SECRETS, SERVING, NAMESPACE),
+    Ask("get", LEASES, LEASE, NAMESPACE),
+    Ask("delete", LEASES, LEASE, NAMESPACE),
+]
+
+CLEANUP_MAY_NOT = [
+    Ask("list", SECRETS),
+    Ask("list", SECRETS, namespace=NAMESPACE),
+    Ask("watch", SECRETS, selected=SECRET),
+    Ask("get", SECRETS, SECRET, OTHER),
+    Ask("get", SECRETS, SOURCE, OTHER),
+    Ask("create", SECRETS, namespace=OTHER),
+    Ask("patch", SECRETS, SECRET, OTHER),
+    Ask("delete", SECRETS, "foreign", OTHER),
+    Ask("delete", SECRETS, "foreign", NAMESPACE),
+    Ask("delete", SECRETS, SERVING, OTHER),
+    Ask("deletecollection", SECRETS, namespace=OTHER),
+    Ask("list", LICENSES),
+    Ask("delete", LICENSES, "my-app", OTHER),
+    Ask("list", NAMESPACES),
+    Ask("delete", NAMESPACES, OTHER),
+    Ask("list", PODS),
+    Ask("get", CONFIG_MAPS, "foreign", NAMESPACE),
+    Ask("delete", CONFIG_MAPS, "foreign", NAMESPACE),
+    Ask("delete", CONFIG_MAPS, ROUTES, OTHER),
+    Ask("patch", CONFIG_MAPS, ROUTES, NAMESPACE),
+    Ask("patch", LEASES, LEASE, NAMESPACE),
+    Ask("delete", LEASES, LEASE, OTHER),
+    Ask("delete", DEFINITIONS, "licenses.kots.io"),
+    Ask("delete", MUTATING_WEBHOOKS, NAMESPACE),
+    Ask("create", ACCOUNTS, f"{NAMESPACE}-controller", NAMESPACE, "token"),
+    Ask("create", CLUSTER_BINDINGS),
+]
+
 
 class Accounts:
-    """The two accounts with tokens that the API server issued for them."""
+    """The accounts with tokens that the API server issued for them."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._url = plane.url
         self._context = ssl.create_default_context(cafile=str(plane.certificate_authority))
         self._tokens = {
             role: plane.kubectl("create", "token", f"{NAMESPACE}-{role}", "-n", NAMESPACE).strip()
-            for role in ("controller", "webhook")
+            for role in ("controller", "webhook", "cleanup")
         }
 
     def send(self, role: str, ask: Ask) -> tuple[int, str]:
@@ -238,7 +301,7 @@ class Accounts:
         request = urllib.request.Request(  # noqa: S310 - the control plane's own address.
             f"{self._url}{path}?{urlencode(ask.query)}",
             method=METHODS.get(ask.verb, "DELETE"),
-            data=None if ask.verb in READING else json.dumps(ask.body or LABEL).encode(),
+            data=ask.content,
             headers={"Authorization": f"Bearer {self._tokens[role]}", "Content-Type": "application/json"},
         )
         if ask.verb == "patch":
@@ -257,11 +320,12 @@ def accounts() -> Iterator[Accounts]:
     """A control plane of its own with the release in it, and objects of ours and of others to ask for."""
     with ControlPlane() as plane:
         cluster = Cluster(plane, provide(["helm"])["helm"])
-        cluster.install()
         cluster.kubectl("create", "namespace", OTHER)
+        cluster.install({"settings": VALUES["settings"]})
+        cluster.apply(*(document for document in cluster.render(VALUES) if is_cleanups(document)))
         cluster.apply(a_license(OTHER))
         for namespace in (NAMESPACE, OTHER):
-            objects = [an_object("v1", "Secret", name) for name in (SERVING, AUTHORITY, "foreign")]
+            objects = [an_object("v1", "Secret", name) for name in (SERVING, AUTHORITY, SOURCE, "foreign")]
             objects += [an_object("v1", "ConfigMap", name) for name in (ROUTES, "foreign")]
             objects += [an_object("coordination.k8s.io/v1", "Lease", name) for name in (LEASE, "foreign")]
             objects.append(a_pull_secret())
@@ -275,13 +339,17 @@ def accounts() -> Iterator[Accounts]:
         yield asking
 
 
-def rows(controller: list[Ask], webhook: list[Ask]) -> list[Any]:
+def is_cleanups(document: Json) -> bool:
+    """Tell whether an object is one of the hook that cleans up; its Job finds no node here."""
+    return "helm.sh/hook" in document["metadata"].get("annotations", {}) and document["kind"] != "Job"
+
+
+def rows(**tables: list[Ask]) -> list[Any]:
     """Return a row for each request, named by who asks for what."""
-    tables = (("controller", controller), ("webhook", webhook))
-    return [pytest.param(role, ask, id=f"{role}: {ask}") for role, table in tables for ask in table]
+    return [pytest.param(role, ask, id=f"{role}: {ask}") for role, table in tables.items() for ask in table]
 
 
-@pytest.mark.parametrize(("role", "ask"), rows(CONTROLLER_MAY, WEBHOOK_MAY))
+@pytest.mark.parametrize(("role", "ask"), rows(controller=CONTROLLER_MAY, webhook=WEBHOOK_MAY, cleanup=CLEANUP_MAY))
 def test_listed_permission_is_there(accounts: Accounts, role: str, ask: Ask) -> None:
     """What the specification lists is granted, or a refusal would prove nothing."""
     status, text = accounts.send(role, ask)
@@ -289,7 +357,9 @@ def test_listed_permission_is_there(accounts: Accounts, role: str, ask: Ask) -> 
     assert status in {200, 201}, text
 
 
-@pytest.mark.parametrize(("role", "ask"), rows(CONTROLLER_MAY_NOT, WEBHOOK_MAY_NOT))
+@pytest.mark.parametrize(
+    ("role", "ask"), rows(controller=CONTROLLER_MAY_NOT, webhook=WEBHOOK_MAY_NOT, cleanup=CLEANUP_MAY_NOT)
+)
 def test_everything_else_is_forbidden(accounts: Accounts, role: str, ask: Ask) -> None:
     """What the specification does not list is refused by the API server's authorization."""
     status, text = accounts.send(role, ask)

@@ -165,7 +165,7 @@ def test_paused_license_that_ends_and_is_deleted(
     cluster.kubectl("annotate", "license", "my-app", "-n", app, "proxy.kots.io/paused=true")
     cluster.await_condition(app, "Ready", "Paused")
     wait_until(lambda: datetime.now(UTC) > moment, what="the end", seconds=20)
-    cluster.await_condition(app, "Expired", "Revoked")
+    cluster.await_condition(app, "Expired", "Frozen")
     kept = cluster.secret(app)
     cluster.kubectl("delete", "license", "my-app", "-n", app)
     cluster.await_no_secret(app)

@@ -57,7 +57,10 @@ def test_permissions_are_the_listed_ones(chart: Chart, creates: bool) -> None:
     """The roles hold what section 10 of the specification lists, and nothing else."""
     objects = chart.objects({"settings": {"secret": {"createNamespaces": creates}}})
     namespaces = _rule("", ["namespaces"], [*_READ, "create"] if creates else _READ)
-    assert _rules(objects.only("ClusterRole")) == sorted([*_CONTROLLER_CLUSTER, namespaces])
+    cluster = objects.of_kind("ClusterRole")
+    assert set(cluster) == {f"{_NAME}-controller", f"{_NAME}-distributor"}
+    assert _rules(cluster[f"{_NAME}-controller"]) == sorted([*_CONTROLLER_CLUSTER, namespaces])
+    assert _rules(cluster[f"{_NAME}-distributor"]) == [_rule("kots.io", ["applications"], ["distribute"])]
     roles = objects.of_kind("Role")
     assert set(roles) == {f"{_NAME}-controller", f"{_NAME}-webhook"}
     assert _rules(roles[f"{_NAME}-controller"]) == sorted(_CONTROLLER_HOME)
@@ -67,8 +70,11 @@ def test_permissions_are_the_listed_ones(chart: Chart, creates: bool) -> None:
 def test_permissions_follow_the_names_in_the_settings(chart: Chart) -> None:
     """A renamed Secret or ConfigMap is the one that the roles name."""
     names = {"secret": {"name": "pull"}, "certificates": {"servingSecret": "tls"}, "routesConfigMap": "table"}
-    objects = chart.objects({"settings": names})
-    assert _rule("", ["secrets"], [*_KEEP, "delete"], ["pull"]) in _rules(objects.only("ClusterRole"))
+    objects = chart.objects({"settings": {**names, "controller": {"leaseName": "lead"}}})
+    controller = objects.of_kind("ClusterRole")[f"{_NAME}-controller"]
+    assert _rule("", ["secrets"], [*_KEEP, "delete"], ["pull"]) in _rules(controller)
+    home = _rules(objects.of_kind("Role")[f"{_NAME}-controller"])
+    assert _rule("coordination.k8s.io", ["leases"], _KEEP, ["lead"]) in home
     webhook = objects.of_kind("Role")[f"{_NAME}-webhook"]
     assert _rules(webhook) == [_rule("", ["configmaps"], _READ, ["table"]), _rule("", ["secrets"], _READ, ["tls"])]
 
@@ -190,25 +196,58 @@ def test_accounts_give_their_token_to_nobody_by_themselves(chart: Chart) -> None
 
 
 def test_rollouts_leave_no_gap(chart: Chart) -> None:
-    """A webhook replica leaves after its successor came; of controllers there is never more than one."""
+    """A replica of either role leaves after its successor came."""
     deployments = chart.objects().of_kind("Deployment")
     webhook, controller = deployments[f"{_NAME}-webhook"]["spec"], deployments[f"{_NAME}-controller"]["spec"]
-    assert webhook["replicas"] == 2
-    assert webhook["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    assert (controller["replicas"], controller["strategy"]) == (1, {"type": "Recreate"})
+    assert (webhook["replicas"], controller["replicas"]) == (2, 1)
+    surge = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert webhook["strategy"] == controller["strategy"] == surge
     grace = webhook["template"]["spec"]["terminationGracePeriodSeconds"]
     settings = chart.values()["settings"]["webhook"]
     assert grace >= settings["drainSeconds"] + settings["shutdownSeconds"] + 5
 
 
-@pytest.mark.parametrize(("webhook", "count"), [({}, 1), ({"replicas": 1}, 0), ({"podDisruptionBudget": False}, 0)])
-def test_a_budget_needs_two_replicas(chart: Chart, webhook: dict[str, Any], count: int) -> None:
+@pytest.mark.parametrize("role", ["controller", "webhook"])
+@pytest.mark.parametrize(
+    ("own", "count"), [({"replicas": 2}, 1), ({"replicas": 1}, 0), ({"replicas": 2, "podDisruptionBudget": False}, 0)]
+)
+def test_a_budget_needs_two_replicas(chart: Chart, role: str, own: dict[str, Any], count: int) -> None:
     """A single replica gets no budget, which would block the drain of its node for ever."""
-    budgets = chart.objects({"webhook": webhook}).of_kind("PodDisruptionBudget").values()
+    objects = chart.objects({role: own})
+    budgets = [budget for name, budget in objects.of_kind("PodDisruptionBudget").items() if name.endswith(role)]
     assert len(budgets) == count
+    labels = objects.of_kind("Deployment")[f"{_NAME}-{role}"]["spec"]["template"]["metadata"]["labels"]
     for budget in budgets:
         assert budget["spec"]["minAvailable"] == 1
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+        assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("role", ["controller", "webhook"])
+def test_replicas_are_spread(chart: Chart, role: str) -> None:
+    """Two replicas go softly to different nodes and zones, or wherever the values say."""
+    name, own = f"{_NAME}-{role}", [{"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]
+    spread, chosen = (
+        chart.objects({role: values}).of_kind("Deployment")[name]["spec"]["template"]["spec"][
+            "topologySpreadConstraints"
+        ]
+        for values in ({"replicas": 2}, {"replicas": 2, "topologySpreadConstraints": own})
+    )
+    assert [each["topologyKey"] for each in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert {each["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in spread} == {role}
+    assert chosen == own
+
+
+def test_replicas_know_their_names(chart: Chart) -> None:
+    """The controller writes its Pod's name into the Lease, so it has to know it; the webhook needs none."""
+    deployments = chart.objects().of_kind("Deployment").values()
+    names = [
+        {entry["name"]: entry["valueFrom"]["fieldRef"]["fieldPath"] for entry in container["env"]}
+        for deployment in deployments
+        for container in deployment["spec"]["template"]["spec"]["containers"]
+    ]
+    space = {"POD_NAMESPACE": "metadata.namespace"}
+    assert names == [{**space, "POD_NAME": "metadata.name"}, space]
 
 
 def test_changed_settings_restart_the_pods(chart: Chart) -> None:

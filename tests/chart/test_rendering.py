@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from replicated_proxy.settings import Settings, load_settings
+from replicated_proxy.settings import SecretSource, Settings, load_settings
 
 if TYPE_CHECKING:
     from chart.helm_chart import Chart
 
 _HOME = "operator-home"
+_SOURCE = {"namespace": "vault", "name": "acme", "key": "license.yaml"}
 _OVERRIDES: list[dict[str, Any]] = [
     {},
     {"webhook": {"replicas": 1}, "crds": {"install": False}, "rbac": {"create": False}},
@@ -22,6 +23,12 @@ _OVERRIDES: list[dict[str, Any]] = [
     {"commonLabels": {"team": "platform"}, "podLabels": {"team": "other"}, "podAnnotations": {"note": "yes"}},
     {"tolerations": [{"operator": "Exists"}], "nodeSelector": {"disk": "ssd"}, "affinity": {"podAffinity": {}}},
     {"webhook": {"hostNetwork": True, "namespaceSelector": {"matchLabels": {"tier": "apps"}}}},
+    {"controller": {"replicas": 2}, "policies": {"reach": {"enabled": False}}, "cleanup": {"onUninstall": True}},
+    {
+        "global": {"replicated": {"dockerconfigjson": "eyJhdXRocyI6e319"}},
+        "injectedLicense": {"appSlug": "my-app", "proxyHost": "images.acme.example", "namespaces": ["*"]},
+        "settings": {"sources": {"secrets": [{"namespace": "vault", "name": "a.b", "key": "license.yaml"}]}},
+    },
     {"global": {"anything": 1}, "imagePullSecrets": [{"name": "mine"}], "extraEnv": [{"name": "A", "value": "b"}]},
 ]
 
@@ -68,6 +75,23 @@ def _actions(path: Path) -> list[str]:
         ({"webhook": {"failurePolicy": "ignore"}}, ["/webhook/failurePolicy", "'Ignore'", "'Fail'"]),
         ({"settings": {"webhook": {"port": 8080}}}, ["settings.webhook.port", "different ports"]),
         ({"terminationGracePeriodSeconds": 20}, ["terminationGracePeriodSeconds", "drainSeconds"]),
+        ({"settings": {"license": {"signature": "warn"}}}, ["/settings/license/signature", "'Warn'", "'Enforce'"]),
+        ({"settings": {"license": {"onExpiry": "Delete"}}}, ["/settings/license/onExpiry", "'Retain'", "'Revoke'"]),
+        ({"settings": {"license": {"trustedKeys": {"k": "x"}}}}, ["/settings/license/trustedKeys/k", "PUBLIC KEY"]),
+        ({"settings": {"license": {"expiringSoonDays": -1}}}, ["/settings/license/expiringSoonDays", "0"]),
+        ({"settings": {"proxy": {"allowedHosts": ["https://x.example"]}}}, ["/settings/proxy/allowedHosts/0", "https"]),
+        ({"settings": {"controller": {"leaseName": ""}}}, ["/settings/controller/leaseName"]),
+        ({"settings": {"controller": {"leaseSeconds": 10}}}, ["renewSeconds 10", "less than the next"]),
+        ({"settings": {"controller": {"retrySeconds": 10}}}, ["retrySeconds 10", "less than the next"]),
+        ({"settings": {"sources": {"secrets": [{"namespace": "a", "name": "b"}]}}}, ["/secrets/0", "'key'"]),
+        ({"settings": {"sources": {"secrets": [{**_SOURCE, "slug": "x"}]}}}, ["/secrets/0", "slug", "not allowed"]),
+        ({"settings": {"sources": {"secrets": [{**_SOURCE, "namespace": "A_b"}]}}}, ["/secrets/0/namespace", "A_b"]),
+        ({"settings": {"sources": {"secrets": [{**_SOURCE, "namespaces": ["a-*"]}]}}}, ["/secrets/0/namespaces/0"]),
+        ({"settings": {"sources": {"secrets": [{**_SOURCE, "proxyHost": "a/b"}]}}}, ["/secrets/0/proxyHost"]),
+        ({"injectedLicense": {"appSlug": "My App"}}, ["/injectedLicense/appSlug", "My App"]),
+        ({"controller": {"replicas": -1}}, ["/controller/replicas", "0"]),
+        ({"cleanup": {"timeoutSeconds": 0}}, ["/cleanup/timeoutSeconds", "1"]),
+        ({"policies": {"reach": {"enable": True}}}, ["/policies/reach", "enable", "not allowed"]),
     ],
 )
 def test_refuses_wrong_values(chart: Chart, values: dict[str, Any], words: list[str]) -> None:
@@ -94,15 +118,44 @@ def test_the_operator_reads_the_settings_file(chart: Chart, tmp_path: Path) -> N
     assert settings.rewrite == defaults.rewrite
     assert settings.secret == defaults.secret
     assert settings.sources == defaults.sources
+    assert settings.license == defaults.license
     assert settings.proxy == defaults.proxy
     assert settings.controller == defaults.controller
     assert settings.certificates == defaults.certificates
     assert settings.webhook.port == defaults.webhook.port
 
 
-def test_mode_off_needs_no_quotes(chart: Chart, tmp_path: Path) -> None:
-    """An unquoted `off`, which YAML reads as false, means the mode of that name."""
-    assert _load(chart, {"settings": {"rewrite": {"mode": False}}}, tmp_path).rewrite.mode.value == "off"
+def test_off_needs_no_quotes(chart: Chart, tmp_path: Path) -> None:
+    """An unquoted `off`, which YAML reads as false, means the mode and the policy of that name."""
+    settings = _load(chart, {"settings": {"rewrite": {"mode": False}, "license": {"signature": False}}}, tmp_path)
+    assert (settings.rewrite.mode.value, settings.license.signature.value) == ("off", "Off")
+
+
+def test_every_setting_of_licenses_arrives(chart: Chart, tmp_path: Path) -> None:
+    """What the values say of licenses, their sources and the Lease is what the operator reads."""
+    key = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n"
+    full = {**_SOURCE, "appSlug": "my-app", "proxyHost": "images.acme.example", "namespaces": ["*"]}
+    values: dict[str, Any] = {
+        "sources": {"secrets": [_SOURCE, {**full, "key": "config"}], "missingSeconds": 60},
+        "license": {"signature": "Enforce", "trustedKeys": {"k": key}, "onExpiry": "Revoke", "expiringSoonDays": 3},
+        "controller": {"leaseName": "lead", "leaseSeconds": 30, "renewSeconds": 20, "retrySeconds": 5},
+    }
+    settings = _load(chart, {"settings": values}, tmp_path)
+    assert settings.sources.missing_seconds == 60
+    assert settings.sources.secrets == (
+        SecretSource("vault", "acme", "license.yaml"),
+        SecretSource("vault", "acme", "config", "my-app", "images.acme.example", ("*",)),
+    )
+    assert (settings.license.signature.value, settings.license.on_expiry.value) == ("Enforce", "Revoke")
+    assert (dict(settings.license.trusted_keys), settings.license.expiring_soon_days) == ({"k": key}, 3)
+    controller = settings.controller
+    assert (controller.lease_name, controller.lease_seconds, controller.renew_seconds) == ("lead", 30, 20)
+
+
+def test_allowed_hosts_are_the_policys_alone(chart: Chart, tmp_path: Path) -> None:
+    """The operator does not know this setting, so it is not in its file."""
+    values = {"settings": {"proxy": {"allowedHosts": ["images.acme.example"]}}}
+    assert _load(chart, values, tmp_path) == _load(chart, {}, tmp_path)
 
 
 def _load(chart: Chart, values: dict[str, Any], folder: Path) -> Settings:

@@ -11,31 +11,49 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from rig.errors import RigError
 from rig.stand_in import AnsweredRequest, StandIn, log_line, parse_log_line
-from rig.stand_in_server import LicenseBook, ProxyRoute, Service, UpstreamRegistry, license_id_of, parse_route
+from rig.stand_in_server import ImageRoute, LicenseBook, Service, UpstreamRegistry, license_id_of, parse_route
 
 _MANIFEST = b'{"schemaVersion": 2}'
+_REGISTRY = "registry.replicated.com"
 _API = "/v2/proxy/my-kots-app/quay.io/my-org/api"
 
 
 @pytest.mark.parametrize(
     ("path", "route"),
     [
-        (f"{_API}/manifests/v1.0.1", ProxyRoute("my-kots-app", "quay.io", "my-org/api", "manifests/v1.0.1")),
-        (f"{_API}/blobs/sha256:ab", ProxyRoute("my-kots-app", "quay.io", "my-org/api", "blobs/sha256:ab")),
-        (f"{_API}/tags/list", ProxyRoute("my-kots-app", "quay.io", "my-org/api", "tags/list")),
-        ("/v2/proxy/a/localhost:5000/b/manifests/1", ProxyRoute("a", "localhost:5000", "b", "manifests/1")),
-        ("/v2/proxy/a/nginx/manifests/1", ProxyRoute("a", "docker.io", "library/nginx", "manifests/1")),
-        ("/v2/proxy/a/org/app/manifests/1", ProxyRoute("a", "docker.io", "org/app", "manifests/1")),
+        (f"{_API}/manifests/v1.0.1", ImageRoute("my-kots-app", "quay.io", "my-org/api", "manifests/v1.0.1")),
+        (f"{_API}/blobs/sha256:ab", ImageRoute("my-kots-app", "quay.io", "my-org/api", "blobs/sha256:ab")),
+        (f"{_API}/tags/list", ImageRoute("my-kots-app", "quay.io", "my-org/api", "tags/list")),
+        ("/v2/proxy/a/localhost:5000/b/manifests/1", ImageRoute("a", "localhost:5000", "b", "manifests/1")),
+        ("/v2/proxy/a/nginx/manifests/1", ImageRoute("a", "docker.io", "library/nginx", "manifests/1")),
+        ("/v2/proxy/a/org/app/manifests/1", ImageRoute("a", "docker.io", "org/app", "manifests/1")),
         # A repository may hold a component of that name: the last one counts.
-        ("/v2/proxy/a/quay.io/x/manifests/y/manifests/1", ProxyRoute("a", "quay.io", "x/manifests/y", "manifests/1")),
+        ("/v2/proxy/a/quay.io/x/manifests/y/manifests/1", ImageRoute("a", "quay.io", "x/manifests/y", "manifests/1")),
         ("/v2/proxy/a/manifests/1", None),
+        ("/v2/proxy/a/registry.replicated.com/b/image/manifests/1", None),
         ("/v2/other/a/quay.io/b/manifests/1", None),
         (f"{_API}/uploads/1", None),
     ],
 )
-def test_routes_are_read(path: str, route: ProxyRoute | None) -> None:
+def test_routes_are_read(path: str, route: ImageRoute | None) -> None:
     """Slug, host, repository and what is asked of it."""
-    assert parse_route(path) == route
+    assert parse_route("proxy.replicated.com", path) == route
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v2/a/image/manifests/1", ImageRoute("a", _REGISTRY, "a/image", "manifests/1")),
+        ("/v2/a/deep/image/blobs/sha256:ab", ImageRoute("a", _REGISTRY, "a/deep/image", "blobs/sha256:ab")),
+        # Here it is an application's name like any other.
+        ("/v2/proxy/b/image/manifests/1", ImageRoute("proxy", _REGISTRY, "proxy/b/image", "manifests/1")),
+        ("/v2/a/manifests/1", None),
+        ("/v2/", None),
+    ],
+)
+def test_routes_of_replicateds_own_registry_are_read(path: str, route: ImageRoute | None) -> None:
+    """The application's slug is part of the repository's name."""
+    assert parse_route(_REGISTRY, path) == route
 
 
 @pytest.mark.parametrize(
@@ -68,9 +86,11 @@ class Proxy:
     stand_in: StandIn
     upstream_requests: list[web.Request]
 
-    async def get(self, path: str, license_id: str = "abc", method: str = "GET") -> aiohttp.ClientResponse:
+    async def get(
+        self, path: str, license_id: str = "abc", method: str = "GET", name: str = "proxy.replicated.com"
+    ) -> aiohttp.ClientResponse:
         """Ask as a container runtime with a pull secret does."""
-        headers = {"Authorization": aiohttp.encode_basic_auth("LICENSE_ID", license_id)}
+        headers = {"Authorization": aiohttp.encode_basic_auth("LICENSE_ID", license_id), "Host": name}
         return await self.client.request(method, path, headers=headers)
 
 
@@ -83,7 +103,7 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
         seen.append(request)
         if request.headers.get("Authorization") != aiohttp.encode_basic_auth("robot", "s3cret"):
             return web.Response(status=401, text="robot needed")
-        if not request.path.startswith("/v2/my-org/api/"):
+        if not request.path.startswith(("/v2/my-org/api/", "/v2/my-kots-app/tool/", "/v2/other-app/tool/")):
             return web.Response(status=404, text="internal detail")
         headers = {"Docker-Content-Digest": "sha256:ab", "X-Internal": "detail"}
         return web.Response(body=_MANIFEST, headers=headers, content_type="application/vnd.oci.image.manifest.v1+json")
@@ -97,6 +117,7 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
         registries = {
             "quay.io": UpstreamRegistry(url, "robot", "s3cret"),
             "ghcr.io": UpstreamRegistry(url, "robot", "wrong"),
+            _REGISTRY: UpstreamRegistry(url, "robot", "s3cret"),
         }
         service = Service(LicenseBook(stand_in.licenses_file), registries, trust=True)
         async with TestClient(TestServer(service.application())) as client:
@@ -143,6 +164,38 @@ async def test_revoked_license_is_refused_until_restored(proxy: Proxy) -> None:
     assert (await proxy.get("/v2/")).status == 200
     with pytest.raises(RigError, match="knows no license"):
         proxy.stand_in.revoke("unknown")
+
+
+APPLICATIONS = {"abc": "my-kots-app", "second": "my-kots-app", "xyz": "other-app"}
+
+
+@pytest.mark.parametrize("slug", ["my-kots-app", "other-app"])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("proxy.replicated.com", "/v2/proxy/{slug}/quay.io/my-org/api/manifests/v1"),
+        (_REGISTRY, "/v2/{slug}/tool/manifests/v1"),
+    ],
+)
+async def test_license_is_good_for_its_own_application_only(proxy: Proxy, name: str, path: str, slug: str) -> None:
+    """Every license of an application pulls its images by both names, and every other's license is refused."""
+    for license_id, application in APPLICATIONS.items():
+        proxy.stand_in.issue(license_id, application)
+
+    statuses = {one: (await proxy.get(path.format(slug=slug), one, name=name)).status for one in APPLICATIONS}
+
+    assert statuses == {one: 200 if application == slug else 403 for one, application in APPLICATIONS.items()}
+
+
+async def test_revoking_a_license_leaves_the_others(proxy: Proxy) -> None:
+    """Also another license of the same application goes on."""
+    for license_id, application in APPLICATIONS.items():
+        proxy.stand_in.issue(license_id, application)
+    proxy.stand_in.revoke("abc")
+
+    statuses = {one: (await proxy.get("/v2/", one)).status for one in APPLICATIONS}
+
+    assert statuses == {"abc": 401, "second": 200, "xyz": 200}
 
 
 @pytest.mark.parametrize(

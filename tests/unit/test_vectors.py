@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from builders import a_pod, a_table
+from keyring import Keyring
 from replicated_proxy.core.admission import PodReview, review_pod
 from replicated_proxy.core.images import InvalidImageReference, parse_image
 from replicated_proxy.core.rewriting import RewritePolicy
@@ -63,3 +64,11 @@ def test_image_is_rewritten_as_told(row: Row) -> None:
     (decision,) = verdict.decisions
 
     assert (row["rewritten"], row["reason"]) == (decision.image, decision.reason)
+
+
+@pytest.mark.parametrize("row", read_rows("credentials.json", "repository"))
+def test_keyring_gives_the_entries_that_the_kubelet_tries(row: Row) -> None:
+    """The model finds the same entries of a docker config for a repository as the kubelet, in its order."""
+    keys = {key: key for key in row["auth_keys"]}
+
+    assert row["matches"] == Keyring(keys).lookup(row["repository"])

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ logging.getLogger("kopf").setLevel(logging.WARNING)  # A line for each event and
 
 _ACCIDENTS: Final = 2
 _STEADY_SECONDS: Final = 60.0
-_ENDING_SECONDS: Final = 15.0  # kopf gives its own tasks 5 seconds twice.
+_ENDING_SECONDS: Final = 0.5  # kopf may take 5 s and more to end, in which nobody would watch.
 QUIET_SECONDS: Final = 70.0  # Bookmarks come each minute; kopf asks anew after a silence as long as this.
 
 Deliver = Callable[[Resource, str | None, Object], None]
@@ -124,7 +125,7 @@ class EventPump:
         self._stop.set()
 
     async def _run_once(self) -> None:
-        """Run kopf in a thread of its own until it ends; one that does not end though it was told is left behind."""
+        """Run kopf in a thread of its own until it ends; one that takes long to end ends beside its successor."""
         ended = asyncio.Event()
         arguments = (asyncio.get_running_loop(), self._stop, ended)
         name = f"kopf-{self.pumped.name}"
@@ -132,10 +133,9 @@ class EventPump:
         either = [asyncio.ensure_future(event.wait()) for event in (ended, self._told)]
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            async with asyncio.timeout(_ENDING_SECONDS):
-                await ended.wait()
-        except TimeoutError:
-            _log.warning("kopf did not end for %s and is left behind", self.pumped.name)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ENDING_SECONDS):
+                    await ended.wait()
         finally:
             for waiting in either:
                 waiting.cancel()

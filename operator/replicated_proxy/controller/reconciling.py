@@ -135,7 +135,8 @@ class Reconciler:
         self.ends = tuple((plan.standings[lic.identity.uid], lic.expiry.at) for lic in sources.licenses)
         self._alarm.set(next_change(sources.licenses, moment, self._settings.validity))
         await self._hands.publisher.publish(with_conflicts(plan.table, _conflicting(plan, self._world)))
-        await self._hands.reporter.report(Findings(plan, self.results, self._hands.publisher.problem))
+        if await self._hands.reporter.report(Findings(plan, self.results, self._hands.publisher.problem)):
+            self.trigger_overview()
 
     def _adopt_contents(self, contents: SecretContents) -> None:
         """Look at every namespace again when what belongs there may have changed."""

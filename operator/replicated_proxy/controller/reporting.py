@@ -65,8 +65,8 @@ class Reporter:
         self._announcer = Announcer(client, now)
         self._told: dict[str, Body] = {}
 
-    async def report(self, findings: Findings) -> None:
-        """Bring every status up to date.
+    async def report(self, findings: Findings) -> bool:
+        """Bring every status up to date; returns whether an answer brought news, for which no event comes any more.
 
         One that the API server finds invalid is not tried again until something changes: the answer would be the
         same, and so it is for an object that was made anew under its name, whose own event is on the way.
@@ -75,9 +75,10 @@ class Reporter:
             ApiError: a status could not be written; the rest is tried all the same and the last error raised.
         """
         failure: ApiError | None = None
+        news = False
         for write in self._writes(findings):
             try:
-                await write
+                news |= await write
             except (NotFound, Conflict):
                 continue  # Deleted meanwhile.
             except ApiError as error:
@@ -85,8 +86,9 @@ class Reporter:
                 failure = failure if error.status == _INVALID else error
         if failure is not None:
             raise failure
+        return news
 
-    def _writes(self, findings: Findings) -> Iterable[Awaitable[None]]:
+    def _writes(self, findings: Findings) -> Iterable[Awaitable[bool]]:
         """Return what there is to write, one awaitable for each object whose status is out of date."""
         footprints = measure_footprints(findings.plan.table, self._results(findings))
         for entry in self._world.licenses.values():
@@ -129,6 +131,7 @@ class Reporter:
             shadows=footprint.shadows,
             secret_name=table.secret_name,
             own_namespace_excluded=table.rules.excludes(entry.identity.namespace),
+            in_effect=any(route.uid == entry.identity.uid for route in table.routes),
             standing=findings.plan.standings.get(entry.identity.uid, ExpiryStanding.NEVER),
             policy=self._policy,
         )
@@ -156,8 +159,11 @@ class Reporter:
         entry: LicenseEntry | ApplicationEntry,
         conditions: list[Condition],
         fields: dict[str, Any],
-    ) -> None:
-        """Write one status if it says something new, and post its transitions."""
+    ) -> bool:
+        """Write one status if it says something new, and post its transitions.
+
+        The answer is the whole object, so it may bring what somebody else has just changed: returns whether it did.
+        """
         generation = entry.identity.generation
         status = {
             "observedGeneration": generation,
@@ -165,7 +171,7 @@ class Reporter:
             **fields,
         }
         if _is_same(status, entry.status):
-            return
+            return False
         path = resource.path(entry.identity.name, entry.identity.namespace, "status")
         # The UID as a test: a merge patch's is ignored here, and a namesake must not get this one's status.
         body = await self._client.patch(
@@ -179,13 +185,16 @@ class Reporter:
         store.apply("MODIFIED", body)
         for condition in find_transitions(conditions, entry.status):
             await self._announcer.announce(refer_to(body, entry.identity), condition)
+        taken = store.get(entry.identity.key)
+        return taken is not None and replace(taken, status=entry.status) != entry
 
-    async def _tell(self, key: str, entry: LicenseEntry, conditions: list[Condition]) -> None:
-        """Post the transitions of a license that a Secret holds: there is no status to write them to."""
+    async def _tell(self, key: str, entry: LicenseEntry, conditions: list[Condition]) -> bool:
+        """Post the transitions of a license that a Secret holds: there is no status to write them to, so no news."""
         earlier = self._told.get(key, {})
         self._told[key] = {"conditions": render_conditions(conditions, earlier, 0, self._now())}
         for condition in find_transitions(conditions, earlier):
             await self._announcer.announce(refer_to_secret(entry.identity), condition)
+        return False
 
 
 def _is_same(wanted: Mapping[str, Any], found: Body) -> bool:

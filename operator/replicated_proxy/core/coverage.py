@@ -18,7 +18,7 @@ from replicated_proxy.core.namespaces import APP_LABEL, DISABLED, REWRITE_LABEL,
 from replicated_proxy.core.routes import Definitions, NamespaceRules, Route, RoutingTable
 from replicated_proxy.core.routing_documents import LARGEST_DOCUMENT, route_size
 from replicated_proxy.core.signatures import SignaturePolicy
-from replicated_proxy.core.validity import ExpiryStanding, Moment, ValidityPolicy, freezes, judge_expiry
+from replicated_proxy.core.validity import ExpiryStanding, Moment, ValidityPolicy, freezes, judge_license
 
 _ROUTE_SHARE: Final = 400_000  # 5,000 listed namespaces with the longest names take 355 kB.
 _RULES_SHARE: Final = 200_000  # Kept for what namespaces say about themselves.
@@ -141,7 +141,7 @@ def _judge(sources: Sources, policy: ValidityPolicy, published: Mapping[str, _Ro
     """Tell how each License stands to its end, by UID."""
     revoked = {uid for uid, row in published.items() if row.route.expired}
     return {
-        lic.identity.uid: judge_expiry(lic.expiry, sources.moment, policy, revoked=lic.identity.uid in revoked)
+        lic.identity.uid: judge_license(lic, sources.moment, policy, revoked=lic.identity.uid in revoked)
         for lic in sources.licenses
     }
 

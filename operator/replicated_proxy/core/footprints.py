@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from replicated_proxy.core.routes import Route, RoutingTable
+from replicated_proxy.core.routes import Covering, Reach, Route, RoutingTable
 from replicated_proxy.core.statuses import SyncResult, SyncState, Tally, merge_tallies, only_failures, tally_results
 
 
@@ -40,15 +40,30 @@ def measure_footprints(table: RoutingTable, results: Mapping[str, SyncResult]) -
     rivals = _find_rivals(table.routes)
     for group in _group_alike(table, results):
         name, tally = next(iter(group)), tally_results(group)
-        effective = {item.route.app_slug: item.route for item in table.covering(name)}
-        for route in effective.values():
-            tallies[route.uid].append(only_failures(tally) if route.expired else tally)
+        covering = table.covering(name)
+        effective = {item.route.app_slug: item.route for item in covering}
+        for item in covering:
+            tallies[item.route.uid].append(_share(item, tally))
         if existing := len(group) - tally.count(SyncState.PENDING):
             for route in _reaching(rivals, name, table.listed.get(name, ())):
                 winner = effective.get(route.app_slug, route)
                 if winner.uid != route.uid:
                     shadows[route.uid][winner.license] += existing
     return {uid: Footprint(merge_tallies(items), shadows[uid]) for uid, items in tallies.items()}
+
+
+def _share(covering: Covering, tally: Tally) -> Tally:
+    """Return what of a tally is a License's own matter.
+
+    One that was revoked waits for nothing, and one that reaches by `"*"` lists nothing that could be missing.
+    """
+    if covering.route.expired:
+        return only_failures(tally)
+    if covering.reach is Reach.WILDCARD and tally.count(SyncState.PENDING):
+        counts: dict[SyncState, int] = dict(tally.counts)
+        del counts[SyncState.PENDING]
+        return replace(tally, counts=counts)
+    return tally
 
 
 def _group_alike(table: RoutingTable, results: Mapping[str, SyncResult]) -> Iterable[dict[str, SyncResult]]:

@@ -17,12 +17,11 @@ _LONGEST_MESSAGE: Final = 256
 _MOST_SHADOWS: Final = 3
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _KEPT: Final = "its last good state is kept"
+_NEVER_USED: Final = "it has not been in effect before, so no pull secret is made for it"
 _DELETING: Final = (
     "being deleted: it is no longer used, its credentials are taken back; a finalizer of somebody else keeps the object"
 )
-_PAUSED: Final = (
-    "paused by annotation proxy.kots.io/paused: nothing is written or deleted for it, published routes stay"
-)
+_PAUSED: Final = "paused by annotation proxy.kots.io/paused: nothing is written or deleted for it"
 _APPLICATION_UNKNOWN: Final = "an Application it was bound to is gone with its CustomResourceDefinition: apply it again"
 _EXPIRY_TEXTS: Final[Mapping[ExpiryStanding, str]] = {
     ExpiryStanding.NEVER: "it has no end",
@@ -36,6 +35,7 @@ _EXPIRY_TEXTS: Final[Mapping[ExpiryStanding, str]] = {
         "it ended at {end}; its credentials were taken back and images are not rewritten for it (license.onExpiry is "
         "Revoke): apply a renewed license"
     ),
+    ExpiryStanding.FROZEN: "it ended at {end}; nothing follows from that while nothing is written for it, see Ready",
     ExpiryStanding.CLOCK_DISAGREES: (
         "by the controller's clock it ended at {end}, but that clock and the API server's do not agree within 5 "
         "minutes: nothing is revoked until they do; check the clocks of the nodes"
@@ -57,6 +57,7 @@ class LicenseReport:
             the number of namespaces where it does.
         secret_name: where its credential goes.
         own_namespace_excluded: no pull secret in its own namespace.
+        in_effect: it has a place in the routing table.
         standing: how it stands to its end.
         policy: the administrator's part.
     """
@@ -69,6 +70,7 @@ class LicenseReport:
     shadows: Mapping[str, int] = field(default_factory=dict)
     secret_name: str = ""
     own_namespace_excluded: bool = False
+    in_effect: bool = True
     standing: ExpiryStanding = ExpiryStanding.NEVER
     policy: ValidityPolicy = ValidityPolicy()
 
@@ -76,6 +78,11 @@ class LicenseReport:
     def frozen(self) -> bool:
         """Tell whether nothing new is written for it."""
         return self.held or (self.lic is not None and freezes(self.lic))
+
+    @property
+    def kept(self) -> str:
+        """What is left of a frozen License, in words."""
+        return _KEPT if self.in_effect else _NEVER_USED
 
 
 def license_conditions(report: LicenseReport) -> list[Condition]:
@@ -92,12 +99,12 @@ def _decide_ready(report: LicenseReport) -> Condition:
     if report.problem or lic is None:
         status = _UNKNOWN if report.problem_reason == StatusReason.SOURCE_UNKNOWN else _FALSE
         return Condition("Ready", status, report.problem_reason, report.problem, warning=True)
-    unaccepted = f"{lic.signature.detail}; license.signature is Enforce, so it is not used, and if it was, {_KEPT}"
+    unaccepted = f"{lic.signature.detail}; license.signature is Enforce, and {report.kept}"
     obstacles = (
         (lic.deleting, _FALSE, StatusReason.DELETING, _DELETING),
-        (lic.paused, _UNKNOWN, StatusReason.PAUSED, _PAUSED),
+        (lic.paused, _UNKNOWN, StatusReason.PAUSED, f"{_PAUSED}; {report.kept}"),
         (not lic.accepted, _FALSE, StatusReason.SIGNATURE_NOT_ACCEPTED, unaccepted),
-        (bool(lic.expiry.problem), _FALSE, StatusReason.INVALID_EXPIRY, f"{lic.expiry.problem}; {_KEPT}"),
+        (bool(lic.expiry.problem), _FALSE, StatusReason.INVALID_EXPIRY, f"{lic.expiry.problem}; {report.kept}"),
         (report.held, _UNKNOWN, StatusReason.APPLICATION_UNKNOWN, _APPLICATION_UNKNOWN),
         (report.standing.passed, _FALSE, StatusReason.EXPIRED, _describe_end(lic, report.standing)),
     )
@@ -121,7 +128,7 @@ def _ready_with_notes(report: LicenseReport, lic: License) -> Condition:
 
 def _describe_shadows(shadows: Mapping[str, int]) -> str:
     """Say which Licenses of the same application go before this one, and where."""
-    named = [f"{key} in {number} namespaces" for key, number in sorted(shadows.items())[:_MOST_SHADOWS]]
+    named = [f"{key} in {_count(number)}" for key, number in sorted(shadows.items())[:_MOST_SHADOWS]]
     more = f" and {len(shadows) - _MOST_SHADOWS} others elsewhere" if len(shadows) > _MOST_SHADOWS else ""
     return f"another License of this application gives the credentials: {', '.join(named)}{more}"
 
@@ -131,22 +138,28 @@ def _decide_synced(report: LicenseReport) -> Condition:
     tally = report.tally
     if conflicting := tally.count(SyncState.CONFLICTING):
         text = (
-            f"in {conflicting} namespaces a Secret {report.secret_name} is not ours and was left "
+            f"in {_count(conflicting)} a Secret {report.secret_name} is not ours and was left "
             "alone: rename it, or annotate it proxy.kots.io/adopt=true"
         )
         return Condition("Synced", _FALSE, StatusReason.CONFLICT, text)
     if failed := tally.count(SyncState.FAILED):
-        text = f"{failed} namespaces failed; status.failures names them"
+        text = f"it could not be written in {_count(failed)}; status.failures names them"
         return Condition("Synced", _FALSE, StatusReason.SYNC_FAILED, text)
     waiting = tally.count(SyncState.WAITING)
     if waiting and report.frozen:
-        text = f"{waiting} namespaces have no pull secret and get none while {_KEPT}; see Ready"
+        text = f"nothing is written while {_KEPT}, and {_count(waiting)} had no pull secret before; see Ready"
         return Condition("Synced", _UNKNOWN, StatusReason.HELD, text)
     if waiting:
         return Condition("Synced", _FALSE, StatusReason.SYNCING, "pull secrets are being written", warning=False)
     if report.standing is ExpiryStanding.REVOKED:
         return Condition("Synced", _TRUE, StatusReason.CREDENTIALS_REVOKED, "no pull secret holds its credentials")
-    return Condition("Synced", _TRUE, StatusReason.ALL_SYNCED, "every namespace has its pull secret")
+    text = "every namespace has its pull secret" if tally.counts else "no namespace takes its credentials from it"
+    return Condition("Synced", _TRUE, StatusReason.ALL_SYNCED, text)
+
+
+def _count(namespaces: int) -> str:
+    """Write how many namespaces."""
+    return "1 namespace" if namespaces == 1 else f"{namespaces} namespaces"
 
 
 def _decide_signature(lic: License, policy: ValidityPolicy) -> Condition:

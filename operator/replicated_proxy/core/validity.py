@@ -67,12 +67,33 @@ class ExpiryStanding(StrEnum):
     RETAINED = "Retained"
     REVOKED = "Revoked"
     CLOCK_DISAGREES = "ClockDisagrees"
+    FROZEN = "Frozen"
     UNREADABLE = "InvalidExpiry"
 
     @property
     def passed(self) -> bool:
         """Tell whether the License has expired."""
-        return self in {ExpiryStanding.RETAINED, ExpiryStanding.REVOKED, ExpiryStanding.CLOCK_DISAGREES}
+        return self in _PASSED
+
+
+_PASSED: Final = frozenset(
+    {ExpiryStanding.RETAINED, ExpiryStanding.REVOKED, ExpiryStanding.CLOCK_DISAGREES, ExpiryStanding.FROZEN}
+)
+
+
+def judge_license(lic: License, moment: Moment | None, policy: ValidityPolicy, *, revoked: bool) -> ExpiryStanding:
+    """Tell how a License stands to its end; nothing follows from the end of a frozen one, and nothing is undone.
+
+    Args:
+        lic: the License.
+        moment: now; None where time has no part.
+        policy: the administrator's part.
+        revoked: its credentials were taken back before.
+    """
+    standing = judge_expiry(lic.expiry, moment, policy, revoked=revoked)
+    if not (freezes(lic) and standing.passed):
+        return standing
+    return ExpiryStanding.REVOKED if revoked else ExpiryStanding.FROZEN
 
 
 def judge_expiry(

@@ -14,6 +14,7 @@ from typing import Final
 from replicated_proxy.core.objects import Body, mapping_at
 
 MOST_NAMED: Final = 10
+MOST_ADDED: Final = 100
 _LONGEST_NAME: Final = 60
 _PLAIN_NAME: Final = re.compile(r"[\w-]+", re.ASCII)
 _SPEC_FIELDS: Final = (
@@ -77,7 +78,13 @@ def _channel_edits(outer: Sequence[object], signed: Sequence[object]) -> Iterato
 
 
 def _entitlement_edits(outer: Body, signed: Body) -> Iterator[str]:
-    """Name what differs between two sets of entitlements: added and removed ones, and fields of the others."""
+    """Name what differs between two sets of entitlements: added and removed ones, and fields of the others.
+
+    Who adds very many makes work for nobody: then only the whole is named.
+    """
+    if len(outer) > len(signed) + MOST_ADDED:
+        yield "spec.entitlements"
+        return
     yield from map(_entitlement_path, outer.keys() ^ signed.keys())
     for name in outer.keys() & signed.keys():
         one, other = _fold(outer[name]), _fold(signed[name])

@@ -20,10 +20,12 @@ from replicated_proxy.kube.resources import MUTATING_WEBHOOKS, SECRETS, Resource
 from replicated_proxy.settings import Settings
 from replicated_proxy.telemetry.metrics import Metrics
 from serving import NOW
+from simulated_clock import SimulatedClock, settle
 
 SETTINGS = Settings()
 AUTHORITY, SERVING = SETTINGS.certificates.ca_secret, SETTINGS.certificates.serving_secret
 CONFIGURATION = SETTINGS.webhook.configuration_name
+LOOK_SECONDS = 600
 OURS = {"app.kubernetes.io/managed-by": "replicated-proxy-operator"}
 
 
@@ -74,6 +76,12 @@ class Api:
         self._watches.setdefault(field_selector.partition("=")[2], []).append(queue)
         while True:
             yield await queue.get()
+
+    async def get(self, _: Resource, name: str, __: str) -> Json:
+        """Read one object."""
+        if name not in self.objects:
+            raise NotFound(404, "NotFound", name)
+        return copy.deepcopy(self.objects[name])
 
     async def create(self, resource: Resource, body: Json, _: str) -> Json:
         """Create a Secret."""
@@ -126,16 +134,28 @@ def a_foreign_secret(**differs: Any) -> Json:
 
 
 class Keeping:
-    """A running keeper."""
+    """A running keeper of a replica that leads; whoever waits here lets a second pass in each turn."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.keeper = CertificateKeeper(cast("KubeClient", api), SETTINGS, lambda: NOW, Metrics())
+        self.clock = SimulatedClock(NOW)
+        self.keeper = CertificateKeeper(cast("KubeClient", api), SETTINGS, self.clock, Metrics())
 
     async def __aenter__(self) -> Self:
         """Start."""
-        self.task = asyncio.create_task(self.keeper.run())
+        self.task = asyncio.create_task(self._run())
         return self
+
+    async def _run(self) -> None:
+        """Watch and act."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keeper.follow())
+            group.create_task(self.keeper.keep())
+
+    @property
+    def pauses(self) -> list[float]:
+        """The pauses between steps, so far."""
+        return [seconds for seconds in self.clock.asked if seconds != LOOK_SECONDS]
 
     async def __aexit__(self, *_: object) -> None:
         """End; a keeper that ended by itself failed."""
@@ -146,7 +166,8 @@ class Keeping:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let everybody go on until something is so."""
         async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110 - conditions of any kind, and turns of the loop, not time.
+            while not condition():
+                self.clock.step(1.0)
                 await asyncio.sleep(0)
 
     async def until_well(self) -> None:
@@ -173,19 +194,6 @@ def api() -> Api:
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return the pauses between steps, without waiting for them."""
-    made: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        made.append(seconds)
-        await asyncio.sleep(0)
-
-    monkeypatch.setattr(certifying, "_sleep", sleep)
-    return made
-
-
-@pytest.fixture
 def retried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the attempts after errors, without waiting for them."""
     made: list[int] = []
@@ -209,7 +217,6 @@ async def test_first_start_takes_three_writes(api: Api) -> None:
     assert base64.b64decode(bundle) == read_serving(api.objects[SERVING]).bundle
 
 
-@pytest.mark.usefixtures("slept")
 async def test_configuration_without_entries_is_not_written(api: Api) -> None:
     """With its webhooks removed there is nowhere to publish: no patch that changes nothing, for ever."""
     async with Keeping(api) as keeping:
@@ -234,7 +241,7 @@ async def test_missing_configuration_is_a_problem(api: Api) -> None:
     assert api.writes == []
 
 
-async def test_fight_over_the_bundle_is_tamed(api: Api, slept: list[float]) -> None:
+async def test_fight_over_the_bundle_is_tamed(api: Api) -> None:
     """Where somebody takes `caBundle` back each time, pauses grow, and readiness says what is going on."""
 
     def take_back(name: str) -> None:
@@ -244,11 +251,11 @@ async def test_fight_over_the_bundle_is_tamed(api: Api, slept: list[float]) -> N
     api.meddle = take_back
     async with Keeping(api) as keeping:
         await keeping.until_said("undone again and again")
-        await keeping.until(lambda: len(slept) >= 7)
-    assert slept[:7] == [1, 2, 4, 8, 16, 32, 60]
+        await keeping.until(lambda: len(keeping.pauses) >= 7)
+        assert keeping.pauses[:7] == [1, 2, 4, 8, 16, 32, 60]
 
 
-async def test_two_releases_with_one_serving_secret_are_tamed(api: Api, slept: list[float]) -> None:
+async def test_two_releases_with_one_serving_secret_are_tamed(api: Api) -> None:
     """Where another release writes the same Secret, each write waits longer than the one before."""
 
     def write_over(name: str) -> None:
@@ -258,8 +265,8 @@ async def test_two_releases_with_one_serving_secret_are_tamed(api: Api, slept: l
     api.meddle = write_over
     async with Keeping(api) as keeping:
         await keeping.until_said("undone again and again")
-        await keeping.until(lambda: len(slept) >= 7)
-    assert slept[:7] == [1, 2, 4, 8, 16, 32, 60]
+        await keeping.until(lambda: len(keeping.pauses) >= 7)
+        assert keeping.pauses[:7] == [1, 2, 4, 8, 16, 32, 60]
 
 
 @pytest.mark.parametrize("name", [AUTHORITY, SERVING])
@@ -277,24 +284,19 @@ async def test_foreign_secret_is_never_written(api: Api, name: str, labels: dict
     assert f"create {name}" in api.writes
 
 
-async def test_secret_that_becomes_foreign_during_a_pause_is_left_alone(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_secret_that_becomes_foreign_during_a_pause_is_left_alone(api: Api) -> None:
     """What was ours before a pause and is somebody else's after it is not written over."""
-
-    async def swap(_: float) -> None:
-        api.put(SERVING, a_foreign_secret())
-        await keeping.turns()
-
-    monkeypatch.setattr(certifying, "_sleep", swap)
     async with Keeping(api) as keeping:
         await keeping.until_well()
         api.put(SERVING, {"type": "kubernetes.io/tls", "data": {}, "metadata": {"labels": OURS}})
+        while not keeping.pauses:
+            await keeping.turns()
+        api.put(SERVING, a_foreign_secret())
+        await keeping.turns()
         await keeping.until_said("is not the operator's own")
     assert api.objects[SERVING]["data"] == a_foreign_secret()["data"]
 
 
-@pytest.mark.usefixtures("slept")
 @pytest.mark.parametrize("name", [AUTHORITY, SERVING])
 @pytest.mark.parametrize(
     "differs", [{"type": "Opaque"}, {"type": "kubernetes.io/tls", "immutable": True}], ids=["type", "immutable"]
@@ -334,6 +336,27 @@ async def test_mistake_does_not_end_the_controller(api: Api, monkeypatch: pytest
     async with Keeping(api) as keeping:
         await keeping.until_said("KeyError")
         await keeping.until_well()
+
+
+async def test_standby_writes_nothing_and_a_new_leader_reads_anew(api: Api) -> None:
+    """Watching alone writes nothing; whoever begins to lead acts on what stands there, not on what watches brought."""
+    keeper = CertificateKeeper(cast("KubeClient", api), SETTINGS, SimulatedClock(NOW), Metrics())
+    following = asyncio.create_task(keeper.follow())
+    await settle()
+    assert api.writes == []
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+    async with Keeping(api) as other:
+        await other.until_well()
+    before = list(api.writes)
+    keeping = asyncio.create_task(keeper.keep())
+    await settle()
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+
+    assert keeper.problems() == []
+    assert api.writes == before
 
 
 @pytest.mark.parametrize("bundle", ["", "not base64", 5, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def answering(state: SignatureState, spec: Mapping[str, object]) -> Verify:
     return lambda _: VerifiedSpec(spec, Signature(state, "told"))
 
 
-def a_document(**spec: object) -> LicenseDocument:
+def a_document(**spec: Any) -> LicenseDocument:
     """Return a license that a Secret holds."""
     body = a_license_body(metadata={"namespace": "vault", "name": "license", "uid": "u/config.yaml"}, **spec)
     return LicenseDocument(body, ("*", "workers"), KEY)

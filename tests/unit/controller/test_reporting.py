@@ -189,7 +189,7 @@ async def test_second_license_of_an_application_says_that_it_is_shadowed() -> No
     assert desk.condition("new")[:2] == ("True", "Shadowed")
     assert "old/old in 2 namespaces" in desk.condition("new")[2]
     assert desk.condition("old")[:2] == ("True", "Shadowed")
-    assert "new/new in 1 namespaces" in desk.condition("old")[2]
+    assert "new/new in 1 namespace" in desk.condition("old")[2]
     assert (
         desk.status("new")["namespaces"]["summary"],
         desk.status("old")["namespaces"]["summary"],

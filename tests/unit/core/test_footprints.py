@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from builders import a_route, a_table
 from replicated_proxy.core.footprints import Footprint, measure_footprints
-from replicated_proxy.core.routes import Route, RoutingTable
+from replicated_proxy.core.routes import Reach, Route, RoutingTable
 from replicated_proxy.core.statuses import SyncResult, SyncState, tally_results
 
 SYNCED, PENDING = SyncResult(SyncState.SYNCED), SyncResult(SyncState.PENDING)
@@ -39,6 +39,22 @@ def test_shadowed_license_learns_where_and_by_whom() -> None:
     expected = [{"new/my-app": 1}, {"old/my-app": 2}]
 
     assert expected == [found[route.uid].shadows for route in (old, new)]
+
+
+def test_missing_namespace_is_pending_for_those_who_list_it() -> None:
+    """A License that reaches by the wildcard lists nothing that could be missing."""
+    everywhere, listing = a_route(every_namespace=True), a_route("other", "else")
+    found = measure_footprints(a_table(everywhere, listing, listed={"later": (1,)}), {"later": PENDING})
+
+    assert [found[route.uid].tally.count(SyncState.PENDING) for route in (everywhere, listing)] == [0, 1]
+
+
+def test_revoked_license_counts_failures_only() -> None:
+    """Its namespaces wait for nothing any more; a deletion that fails is its business."""
+    revoked = a_route(every_namespace=True, expired=True)
+    found = measure_footprints(a_table(revoked), {"app": SYNCED, "any": FAILED})
+
+    assert dict(found[revoked.uid].tally.counts) == {SyncState.FAILED: 1}
 
 
 def test_namespace_that_does_not_exist_shadows_nobody() -> None:
@@ -75,10 +91,12 @@ def ask_for_each(table: RoutingTable, results: dict[str, SyncResult], route: Rou
     """Ask the table for each namespace, one License at a time."""
     covered, shadows = {}, Counter[str]()
     for name, result in results.items():
+        reach = {item.route.uid: item.reach for item in table.covering(name)}
         covering = {item.route.app_slug: item.route for item in table.covering(name)}
         reaches = route.every_namespace or route.namespace == name or position in table.listed.get(name, ())
-        if covering.get(route.app_slug) is route:
-            covered[name] = result
+        if route.uid in reach:
+            if result is not PENDING or reach[route.uid] is not Reach.WILDCARD:
+                covered[name] = result
         elif reaches and covering and result is not PENDING:
             shadows[covering[route.app_slug].license] += 1
     return Footprint(tally_results(covered), shadows)

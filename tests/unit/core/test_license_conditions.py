@@ -134,6 +134,7 @@ ENDS: list[tuple[str, ExpiryStanding, str, str, bool]] = [
     ("soon", ExpiryStanding.SOON, "False", "ExpiringSoon", True),
     ("retained", ExpiryStanding.RETAINED, "True", "Retained", True),
     ("revoked", ExpiryStanding.REVOKED, "True", "Revoked", True),
+    ("frozen", ExpiryStanding.FROZEN, "True", "Frozen", True),
     ("clocks disagree", ExpiryStanding.CLOCK_DISAGREES, "True", "ClockDisagrees", True),
     ("unreadable", ExpiryStanding.UNREADABLE, "Unknown", "InvalidExpiry", True),
 ]
@@ -239,13 +240,13 @@ def test_namespace_that_a_frozen_license_cannot_serve_is_not_said_to_be_on_its_w
     expected = [("Synced", "Unknown", "Held"), ("Synced", "False", "SyncFailed"), ("Synced", "True", "AllSynced")]
 
     assert expected == [summary(item) for item in (held, failed, synced)]
-    assert "1 namespaces" in held.message
+    assert "1 namespace had" in held.message
 
 
 def test_shadowed_license_names_those_that_count() -> None:
     """The message names three Licenses in alphabetical order, each with its namespaces, and counts the rest."""
     ready, *_ = license_conditions(a_report(shadows={f"ns-{number}/my-app": number for number in (4, 2, 1, 3)}))
-    expected = "ns-1/my-app in 1 namespaces, ns-2/my-app in 2 namespaces, ns-3/my-app in 3 namespaces and 1 others"
+    expected = "ns-1/my-app in 1 namespace, ns-2/my-app in 2 namespaces, ns-3/my-app in 3 namespaces and 1 others"
 
     assert expected in ready.message
 
@@ -297,3 +298,20 @@ def test_status_never_shows_the_license_id() -> None:
     report = a_report(lic=a_license(licenseID="s3cr3t-license", **UNREADABLE))
 
     assert "s3cr3t" not in f"{license_conditions(report)} {license_fields(report)} {report!r}"
+
+
+NEVER_USED: list[tuple[str, dict[str, Any]]] = [
+    ("paused", {"lic": a_license(metadata=PAUSED)}),
+    ("unreadable expiry", {"lic": a_license(**UNREADABLE)}),
+    ("signature not accepted", {"lic": UNACCEPTED}),
+]
+
+
+@pytest.mark.parametrize("differs", [row[1] for row in NEVER_USED], ids=ids(NEVER_USED))
+def test_license_that_never_was_in_effect_is_not_said_to_be_kept(differs: dict[str, Any]) -> None:
+    """Frozen from its first day it has no last good state, and says that no pull secret is made."""
+    never, *_ = license_conditions(a_report(in_effect=False, **differs))
+    before, *_ = license_conditions(a_report(**differs))
+
+    assert "no pull secret is made" in never.message
+    assert "last good state is kept" in before.message

@@ -18,6 +18,7 @@ from replicated_proxy.core.validity import (
     ValidityPolicy,
     freezes,
     judge_expiry,
+    judge_license,
     next_change,
 )
 
@@ -71,6 +72,23 @@ def test_expiry_is_judged(
 ) -> None:
     """Retaining needs no clock but ours; taking credentials and giving them back needs two that agree."""
     assert expected is judge_expiry(expiry, moment, policy, revoked=revoked)
+
+
+FROZEN_ENDS: list[tuple[str, License, bool, ExpiryStanding]] = [
+    ("in use", replace(a_license(), expiry=PAST), False, ExpiryStanding.REVOKED),
+    ("paused", replace(a_license(), expiry=PAST, paused=True), False, ExpiryStanding.FROZEN),
+    ("paused after that", replace(a_license(), expiry=PAST, paused=True), True, ExpiryStanding.REVOKED),
+    ("not accepted", replace(a_license(), expiry=PAST, accepted=False), False, ExpiryStanding.FROZEN),
+    ("paused before its end", replace(a_license(), expiry=LATER, paused=True), False, ExpiryStanding.VALID),
+]
+
+
+@pytest.mark.parametrize(("lic", "revoked", "expected"), [row[1:] for row in FROZEN_ENDS], ids=ids(FROZEN_ENDS))
+def test_nothing_follows_from_the_end_of_a_frozen_license(
+    lic: License, revoked: bool, expected: ExpiryStanding
+) -> None:
+    """Nobody is told that credentials were taken back which are still there, nor the other way round."""
+    assert expected is judge_license(lic, AGREED, REVOKE, revoked=revoked)
 
 
 def ending(*moments: datetime) -> list[License]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from replicated_proxy.kube import client as client_module
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Gone, NoCluster, Unreachable
 from replicated_proxy.kube.resources import SECRETS
+from replicated_proxy.kube.server_time import ServerTime
+from simulated_clock import SimulatedClock
 
 BOOKMARK = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}\n'
 
@@ -248,3 +251,57 @@ async def test_outside_a_pod_the_remedy_is_a_kubeconfig(monkeypatch: pytest.Monk
 
     with pytest.raises(NoCluster, match="--kubeconfig"):
         await KubeClient.connect()
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        pytest.param("Tue, 01 Sep 2026 10:00:00 GMT", datetime(2026, 9, 1, 10, tzinfo=UTC), id="a-date"),
+        pytest.param("yesterday", None, id="no-date"),
+        pytest.param("Tue, 99 Sep 2026 99:00:00 GMT", None, id="no-such-day"),
+        pytest.param("", None, id="empty"),
+    ],
+)
+async def test_server_time_is_the_date_of_its_answers(
+    client: KubeClient, server: Server, header: str, expected: datetime | None
+) -> None:
+    """The newest answer's Date tells the server's time, of an error too; a header that makes no sense tells nothing."""
+    server.say("{}", status=500, Date=header)
+
+    assert client.server_time() is None
+    with pytest.raises(ApiError):
+        await client.get(SECRETS, "name", "namespace")
+    found = client.server_time()
+
+    assert (found.replace(microsecond=0) if found else None) == expected
+
+
+def test_server_time_goes_on_between_answers() -> None:
+    """What has passed since the answer is added on the monotonic clock; a header that is none changes nothing."""
+    clock = SimulatedClock()
+    time = ServerTime(clock)
+    time.note("Tue, 01 Sep 2026 10:00:00 GMT")
+    clock.jump(90.0)
+    time.note(None)
+
+    assert time.read() == datetime(2026, 9, 1, 10, 1, 30, tzinfo=UTC)
+
+
+async def test_caller_stands_in_the_user_agent(tmp_path: Path) -> None:
+    """Replicas share a service account; the API server's audit log tells them apart by the User-Agent."""
+    heard: list[str] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        heard.append(request.headers["User-Agent"])
+        return web.Response(body=b"{}")
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    config = a_kubeconfig(tmp_path, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    client = await KubeClient.connect(config, caller="pod-1")
+    await client.get(SECRETS, "name", "namespace")
+    await client.close()
+    await runner.cleanup()
+
+    assert heard == ["replicated-proxy-operator (pod-1)"]

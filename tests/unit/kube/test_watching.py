@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import pytest
@@ -77,12 +77,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
     return pauses
 
 
-async def follow(objects: Objects) -> list[Json | None]:
+async def follow(objects: Objects, failed: Callable[[ApiError], None] | None = None) -> list[Json | None]:
     """Follow until the last watch has been used up; returns what was seen."""
     seen: list[Json | None] = []
 
     async def take() -> None:
-        async for body in follow_object(cast("KubeClient", objects), SECRETS, "it", "ns"):
+        async for body in follow_object(cast("KubeClient", objects), SECRETS, "it", "ns", failed):
             seen.append(body)  # noqa: PERF401 - it never ends by itself.
 
     task = asyncio.create_task(take())
@@ -126,3 +126,16 @@ async def test_pauses_grow_though_each_listing_succeeds(pauses: Pauses) -> None:
     assert pauses.attempts == [0, 1, 2]
     assert pauses.errors == [error, error, error]
     assert objects.listings == 4
+
+
+async def test_error_that_stays_the_same_is_logged_once(pauses: Pauses, caplog: pytest.LogCaptureFixture) -> None:
+    """A permission that is missing does not fill the log, and whoever asked is told each time."""
+    refused, away = Unreachable("refused"), Unreachable("away")
+    told: list[ApiError] = []
+    objects = Objects(([], refused), ([], refused), ([], away), ([], away))
+
+    await follow(objects, told.append)
+
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"watch of secrets it interrupted: {error}" for error in (refused, away)]
+    assert told == pauses.errors == [refused, refused, away, away]
