@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from replicated_proxy.clock import Clock
+from replicated_proxy.clock import Clock, wait_for
 
 _LOOK_SECONDS: Final = 30.0  # Dates jump (NTP, a suspended machine) and timers do not: so look now and then.
 
@@ -41,12 +41,4 @@ class Alarm:
             await self._changed.wait()
             return
         left = (self._at - self._clock.now()).total_seconds()
-        waiting = {
-            asyncio.ensure_future(self._changed.wait()),
-            asyncio.ensure_future(self._clock.sleep(max(0.0, min(left, _LOOK_SECONDS)))),
-        }
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
+        await wait_for(self._clock, self._changed, max(0.0, min(left, _LOOK_SECONDS)))

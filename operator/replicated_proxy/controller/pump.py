@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 logging.getLogger("kopf").setLevel(logging.WARNING)  # A line for each event and each login says nothing to anybody.
 
 _ACCIDENTS: Final = 2
-_STEADY_SECONDS: Final = 60.0
+_STEADY_SECONDS: Final = 20.0
 _ENDING_SECONDS: Final = 0.5  # kopf may take 5 s and more to end, in which nobody would watch.
 QUIET_SECONDS: Final = 70.0  # Bookmarks come each minute; kopf asks anew after a silence as long as this.
 
@@ -85,19 +85,37 @@ class EventPump:
         failures: how often kopf ended by itself lately.
     """
 
-    def __init__(self, pumped: Pumped, connect: Callable[[], Awaitable[Connection]], deliver: Deliver) -> None:
+    def __init__(
+        self,
+        pumped: Pumped,
+        connect: Callable[[], Awaitable[Connection]],
+        deliver: Deliver,
+        listed: Callable[[Resource], None],
+    ) -> None:
+        """Make a pump that does not run yet.
+
+        Args:
+            pumped: what it is for.
+            connect: gives the connection of now.
+            deliver: receives each event.
+            listed: told when kopf has listed a kind, at its start or after a watch broke. What was deleted before that
+                and after its last watch ended is in no event; a listing of our own that begins from now on shows it.
+        """
         self.pumped = pumped
+        self._listed = listed
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._connect = connect
         self._deliver = deliver
         self._told = asyncio.Event()
         self._stop = threading.Event()
-        self.hearing = Hearing((kind.resource for kind in pumped.kinds), time.monotonic)
+        self.hearing = Hearing((kind.resource for kind in pumped.kinds), time.monotonic, self._pass_listing)
         self.began = time.monotonic()
         self.failures = 0
 
     def problems(self) -> list[str]:
         """Say that kopf ends again and again; once is an accident that a new start heals."""
-        return [f"kopf does not run for {self.pumped.name}"] if self.failures > _ACCIDENTS else []
+        unsteady = time.monotonic() - self.began < _STEADY_SECONDS
+        return [f"kopf does not run for {self.pumped.name}"] if self.failures > _ACCIDENTS and unsteady else []
 
     def silence(self, resource: Resource) -> float:
         """Return for how many seconds nothing came for a kind although kopf ran."""
@@ -105,6 +123,7 @@ class EventPump:
 
     async def run(self) -> None:
         """Pump until cancelled; kopf is started again whenever it ends."""
+        self._loop = asyncio.get_running_loop()
         try:
             while True:
                 self._told, self._stop = asyncio.Event(), threading.Event()
@@ -123,6 +142,11 @@ class EventPump:
         """Look for the kinds anew: one of them has appeared, vanished, been made anew, or is not heard of."""
         self._told.set()
         self._stop.set()
+
+    def _pass_listing(self, resource: Resource) -> None:
+        """Hand over to the main loop that kopf has listed a kind."""
+        if self._loop is not None:
+            _call_soon(self._loop, lambda: self._listed(resource))
 
     async def _run_once(self) -> None:
         """Run kopf in a thread of its own until it ends; one that takes long to end ends beside its successor."""

@@ -51,7 +51,7 @@ class ControllerRole:
         core = Pumped("core", (WatchedKind(NAMESPACES), secrets))
         kots = Pumped("kots", tuple(WatchedKind(resource) for resource in KINDS))
         self._pump, self._sources_pump = (
-            EventPump(pumped, client.connection, self._deliver) for pumped in (core, kots)
+            EventPump(pumped, client.connection, self._deliver, self._look_again) for pumped in (core, kots)
         )
         self._watchdog = Watchdog(client, (self._pump, self._sources_pump), metrics)
         self.stuck = self._watchdog.problems
@@ -140,6 +140,13 @@ class ControllerRole:
         """Look at our kinds anew: kopf by a fresh start, the caches by a listing."""
         self._sources_pump.restart()
         self._sources_due.set()
+
+    def _look_again(self, resource: Resource) -> None:
+        """List a kind ourselves after kopf did: it tells nothing of what was deleted before."""
+        if resource in KINDS:
+            self._sources_due.set()
+        else:
+            self._office.sweep.hurry()
 
     def _deliver(self, resource: Resource, kind: str | None, body: Object) -> None:
         """Take in an event and say which turns are due."""

@@ -61,9 +61,13 @@ class Watchdog:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(self._patience.check_seconds)
-            for pump in self._pumps:
-                self._note_ages(pump)
-                await self._look_at(pump)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once."""
+        for pump in self._pumps:
+            self._note_ages(pump)
+            await self._look_at(pump)
 
     def restart_for(self, kinds: Iterable[str]) -> None:
         """Start the pumps of these kinds (plurals) anew: a sweep found what their events had missed."""

@@ -22,9 +22,18 @@ class Hearing:
     where nothing ever follows.
     """
 
-    def __init__(self, resources: Iterable[Resource], clock: Callable[[], float]) -> None:
-        """Begin to listen; each kind counts as heard of now."""
+    def __init__(
+        self, resources: Iterable[Resource], clock: Callable[[], float], listed: Callable[[Resource], None]
+    ) -> None:
+        """Begin to listen; each kind counts as heard of now.
+
+        Args:
+            resources: the kinds.
+            clock: monotonic seconds.
+            listed: called, by the thread that reads, when a listing of a kind is answered.
+        """
         self._clock = clock
+        self._listed = listed
         self._by_path = {resource.path(): resource for resource in resources}
         self._heard = dict.fromkeys(self._by_path.values(), clock())
         self._watched: dict[Resource, float] = {}
@@ -44,6 +53,8 @@ class Hearing:
             self._heard[resource] = self._clock()
             if watch:
                 self._watched[resource] = self._heard[resource]
+            else:
+                self._listed(resource)
 
     def session(self, tls: ssl.SSLContext, headers: Mapping[str, str]) -> aiohttp.ClientSession:
         """Open an HTTP session that notes what is read from it; its taker closes it."""

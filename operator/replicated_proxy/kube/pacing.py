@@ -13,6 +13,7 @@ _FIRST_SECONDS: Final = 1.0
 _LONGEST_SECONDS: Final = 60.0
 _CALM_SECONDS: Final = 300.0
 _FIGHT: Final = 5
+_INSTANT: Final = 1e-6  # Sums of fractions are off by less.
 
 
 class Pace:
@@ -66,18 +67,19 @@ class Rate:
 
     def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
         self._interval = 1.0 / per_second
+        self._burst = max(1.0, self._interval)
         self._clock = clock
-        self._next = clock() - 1.0
+        self._next = clock() - self._burst
         self._turns: dict[str, float] = {}
 
     def wait(self, key: str) -> float:
         """Return the seconds until this key's turn; 0 says that it is now, and uses it up."""
         now = self._clock()
         if key not in self._turns:
-            self._next = max(self._next, now - 1.0) + self._interval
+            self._next = max(self._next, now - self._burst) + self._interval
             self._turns[key] = self._next
         left = self._turns[key] - now
-        if left > 0:
+        if left > _INSTANT:
             return left
         del self._turns[key]
         return 0.0

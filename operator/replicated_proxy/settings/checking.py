@@ -9,6 +9,7 @@ from typing import Final
 
 from replicated_proxy.core.applications import EVERY_NAMESPACE
 from replicated_proxy.core.images import is_registry_host, parse_pattern
+from replicated_proxy.core.leases import LONGEST_LEASE
 from replicated_proxy.core.licenses import is_app_slug
 from replicated_proxy.core.objects import is_namespace_name, is_object_name
 from replicated_proxy.settings.model import SecretSource, Settings, is_glob
@@ -142,6 +143,8 @@ def _check_lease(settings: Settings) -> Iterator[str]:
     # The Lease holds whole seconds (coordination.k8s.io/v1 leaseDurationSeconds).
     if controller.lease_seconds < 1 or controller.lease_seconds != int(controller.lease_seconds):
         yield f"controller.leaseSeconds: {controller.lease_seconds} is not a whole number of seconds, 1 or more"
+    if LONGEST_LEASE < controller.lease_seconds <= _LONGEST_SECONDS:
+        yield f"controller.leaseSeconds: {controller.lease_seconds} is more than others believe: write at most 3600"
 
 
 def _check_secret_sources(settings: Settings) -> Iterator[str]:

@@ -68,10 +68,10 @@ class Desk:
         plan = plan_table(self.world.sources(), self.world.namespaces.values(), settings, self.published)
         return Findings(plan, results or {}, problem)
 
-    async def report(self, results: Mapping[str, SyncResult] | None = None, problem: str = "") -> None:
-        """Report what a turn finds."""
+    async def report(self, results: Mapping[str, SyncResult] | None = None, problem: str = "") -> bool:
+        """Report what a turn finds; returns whether that brought news."""
         client = cast("KubeClient", self.writes)
-        await Reporter(client, self.world, lambda: NOW, ValidityPolicy()).report(self.findings(results, problem))
+        return await Reporter(client, self.world, lambda: NOW, ValidityPolicy()).report(self.findings(results, problem))
 
     def status(self, name: str) -> Json:
         """Return the status that was written."""
@@ -93,6 +93,19 @@ async def test_status_goes_to_the_very_object() -> None:
     assert test == {"op": "test", "path": "/metadata/uid", "value": "uid-of-app-my-app"}
     assert (add["op"], add["path"], "expiresAt" in add["value"]) == ("add", "/status", False)
     assert add["value"]["namespaces"]["summary"] == "1/1"
+
+
+@pytest.mark.parametrize(
+    ("differs", "news"),
+    [({}, False), ({"generation": 2}, True), ({"annotations": {"proxy.kots.io/paused": "true"}}, True)],
+    ids=["nothing", "spec", "annotation"],
+)
+async def test_answer_that_brings_a_change_says_so(differs: Json, news: bool) -> None:
+    """The answer to a status is the whole object: what somebody else changed in it comes with no later event."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    desk.writes.bodies["my-app"] = versioned(desk.writes.bodies["my-app"], 9, **differs)
+
+    assert await desk.report({"app": SYNCED}) is news
 
 
 async def test_status_is_written_once() -> None:

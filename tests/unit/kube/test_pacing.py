@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from replicated_proxy.kube.pacing import Pace
+from replicated_proxy.kube.pacing import Pace, Rate
 
 
 class Clock:
@@ -64,3 +64,75 @@ def test_few_writes_are_no_fight(clock: Clock) -> None:
         pace.note("write")
 
     assert not pace.fights("write")
+
+
+def test_pause_runs_out_by_itself(clock: Clock) -> None:
+    """Whoever comes late enough waits for nothing more."""
+    pace = Pace(clock)
+    for _ in range(3):
+        pace.note("write")
+    clock.now += 1.5
+
+    assert pace.remaining("write") == 2.5
+    assert pace.calm_in("write") == 298.5
+    clock.now += 3
+
+    assert pace.remaining("write") == 0
+    assert pace.remaining("publish") == 0
+
+
+def test_what_is_forgotten_starts_anew(clock: Clock) -> None:
+    """A kind that is gone leaves nothing behind."""
+    pace = Pace(clock)
+    pace.note("write")
+    pace.forget("write")
+    pace.forget("never seen")
+
+    assert pace.pause("write") == 0
+
+
+def test_rate_gives_a_second_at_once_and_then_so_many_in_a_second(clock: Clock) -> None:
+    """Ten a second: ten turns at once, each further one a tenth of a second later."""
+    rate = Rate(10.0, clock)
+    waits = [rate.wait(f"key-{number}") for number in range(14)]
+
+    assert waits[:10] == [0.0] * 10
+    assert waits[10:] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
+def test_turn_is_kept_and_used_once(clock: Clock) -> None:
+    """Who asks again has the same turn, and needs another one after it."""
+    rate = Rate(1.0, clock)
+    assert rate.wait("first") == 0
+    assert rate.wait("second") == pytest.approx(1.0)
+    clock.now += 0.75
+    assert rate.wait("second") == pytest.approx(0.25)
+    clock.now += 0.25
+
+    assert rate.wait("second") == 0
+    assert rate.wait("second") == pytest.approx(1.0)
+
+
+def test_dropped_turn_is_asked_for_anew(clock: Clock) -> None:
+    """A key that needs no turn any more does not come back to an old one."""
+    rate = Rate(1.0, clock)
+    rate.wait("first")
+    rate.wait("second")
+    rate.drop("second")
+
+    assert rate.wait("second") == pytest.approx(2.0)
+
+
+def test_rate_is_kept_in_any_second(clock: Clock) -> None:
+    """However long nobody asked, no more than a second's worth comes at once."""
+    rate = Rate(5.0, clock)
+    clock.now += 3600
+
+    assert [rate.wait(f"key-{number}") for number in range(6)] == pytest.approx([0, 0, 0, 0, 0, 0.2])
+
+
+def test_slow_rate_begins_at_once_too(clock: Clock) -> None:
+    """With less than one turn in a second the first one is free as well."""
+    rate = Rate(0.5, clock)
+
+    assert [rate.wait("first"), rate.wait("second")] == pytest.approx([0, 2])
