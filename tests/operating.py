@@ -89,6 +89,15 @@ class Cluster(LocalInstallation):
         )
         return found
 
+    def await_status(self, namespace: str, *, name: str = "my-app") -> None:
+        """Wait until a License's status speaks of the License as it is now."""
+
+        def is_current() -> bool:
+            body = self.get("licenses.kots.io", name, "-n", namespace)
+            return bool(body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"])
+
+        wait_until(is_current, what=f"the status of License {namespace}/{name}", seconds=30)
+
     def events(self, namespace: str, name: str = "my-app") -> list[Json]:
         """Read the Events about an object."""
         items: list[Json] = self.get("events", "-n", namespace)["items"]
