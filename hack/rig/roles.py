@@ -21,7 +21,7 @@ from rig.waiting import wait_until
 
 RELEASE = NAMESPACE = "replicated-proxy-operator"
 CHART = REPOSITORY / "charts" / RELEASE
-_WORKLOADS = {"Deployment", "Service", "PodDisruptionBudget"}
+_WORKLOADS = {"Deployment", "Job", "Service", "PodDisruptionBudget"}
 Json = dict[str, Any]
 
 
@@ -53,7 +53,8 @@ class LocalInstallation:
 
     def settings(self, values: Json | None = None) -> Json:
         """Return the settings that the chart renders, with what differs outside a Pod."""
-        (found,) = (item["data"]["settings.yaml"] for item in self.render(values) if item["kind"] == "ConfigMap")
+        maps = (item for item in self.render(values) if item["kind"] == "ConfigMap")
+        (found,) = (item["data"]["settings.yaml"] for item in maps if item["metadata"]["name"] == RELEASE)
         settings: Json = yaml.safe_load(found)
         settings["certificates"]["extraNames"] = ["localhost"]
         settings["webhook"] |= {"port": self._webhook_port or free_port(), "bind": "127.0.0.1", "drainSeconds": 0.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import yaml
 
 from operating import SECRET, Cluster, Namespaces, a_license, an_application, content_of, foreign_secret
 from rig.binaries import provide
+from rig.cache import REPOSITORY
 from rig.controlplane import ControlPlane
 from rig.processes import run
 from rig.roles import CHART, NAMESPACE, RELEASE, RoleProcess
@@ -355,25 +357,27 @@ def test_the_hook_is_what_the_api_server_takes(cluster: Cluster, namespaces: Nam
     assert created.count("created (server dry run)") == 8
 
 
-def test_the_one_liner_of_the_documentation_takes_ours(
+def test_what_the_documentation_says_to_type_takes_ours(
     cluster: Cluster, namespaces: Namespaces, install: Install
 ) -> None:
-    """What docs/uninstalling.md says to type deletes this installation's copies and no others."""
+    """The commands of docs/uninstalling.md delete this installation's copies, its objects at home, and no others."""
     app, foreign = namespaces.create("app", "foreign")
     release = install()
     cluster.apply(a_license(app), foreign_secret(foreign))
     cluster.await_secret(app)
     release.uninstall()
 
-    command = f"printf %s {NAMESPACE}/{NAMESPACE} | sha256sum | cut -c1-32"
-    token = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)  # noqa: S603, S607
-    cluster.kubectl(
-        "delete",
-        "secrets",
-        "--all-namespaces",
-        f"--field-selector=metadata.name={SECRET}",
-        f"--selector=proxy.kots.io/installation={token.stdout.strip()}",
-    )
+    program = f"{cluster.plane.binaries['kubectl']} --kubeconfig={cluster.plane.kubeconfig}"
+    command = _commands_by_hand().replace("NAMESPACE/RELEASE", f"{NAMESPACE}/{RELEASE}").replace("NAMESPACE", NAMESPACE)
+    run(["sh", "-ec", command.replace("kubectl delete", f"{program} delete")])
 
     assert cluster.secret(app) == {}
     assert cluster.secret(foreign)
+    assert not any(cluster.exists(kind, name, "-n", NAMESPACE) for kind, name in _HOME)
+
+
+def _commands_by_hand() -> str:
+    """Return the last commands of docs/uninstalling.md."""
+    page = (REPOSITORY / "docs/uninstalling.md").read_text(encoding="utf-8")
+    blocks: list[str] = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    return blocks[-1]

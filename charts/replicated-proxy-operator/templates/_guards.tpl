@@ -1,5 +1,7 @@
 {{/* What the schema cannot say. Each message names the remedy. */}}
 {{- define "chart.guards" -}}
+{{- include "chart.guardInjectedLicense" . -}}
+{{- include "chart.guardLease" . -}}
 {{- if has .Release.Namespace (list "kube-system" "kube-public" "kube-node-lease") -}}
 {{- fail (printf "replicated-proxy-operator cannot be installed into %s: give it a namespace of its own, for example --namespace replicated-proxy-operator --create-namespace" .Release.Namespace) -}}
 {{- end -}}
@@ -9,5 +11,25 @@
 {{- $grace := add .Values.settings.webhook.drainSeconds .Values.settings.webhook.shutdownSeconds -}}
 {{- if le (int .Values.terminationGracePeriodSeconds) (int $grace) -}}
 {{- fail (printf "terminationGracePeriodSeconds is %v: it must exceed settings.webhook.drainSeconds and shutdownSeconds together (%v)" .Values.terminationGracePeriodSeconds $grace) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The messages show nothing of the docker config, which is a credential. */}}
+{{- define "chart.guardInjectedLicense" -}}
+{{- with include "chart.injectedConfig" . -}}
+{{- if not (hasKey (b64dec . | fromJson) "auths") -}}
+{{- fail "global.replicated.dockerconfigjson is not the base64 text of a docker config ({\"auths\": …}): leave it as Replicated's registry wrote it, or leave it out" -}}
+{{- end -}}
+{{- if not $.Values.injectedLicense.appSlug -}}
+{{- fail "global.replicated.dockerconfigjson holds a license, but not for which application: set injectedLicense.appSlug to the application's slug in the vendor portal, for example --set injectedLicense.appSlug=my-app" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A holder of the Lease needs a second try before it stops writing, and stops before another one starts. */}}
+{{- define "chart.guardLease" -}}
+{{- $lease := .Values.settings.controller -}}
+{{- if not (and (lt (float64 $lease.retrySeconds) (float64 $lease.renewSeconds)) (lt (float64 $lease.renewSeconds) (float64 $lease.leaseSeconds))) -}}
+{{- fail (printf "settings.controller has retrySeconds %v, renewSeconds %v and leaseSeconds %v: each must be less than the next" $lease.retrySeconds $lease.renewSeconds $lease.leaseSeconds) -}}
 {{- end -}}
 {{- end -}}

@@ -20,9 +20,19 @@
 {{- include "chart.fullname" . }}-webhook
 {{- end -}}
 
-{{/* The Lease that the controller's replicas will contend for. */}}
-{{- define "chart.leaseName" -}}
-replicated-proxy-controller
+{{/* Everything of the uninstallation hook, its ServiceAccount included. */}}
+{{- define "chart.cleanupName" -}}
+{{- include "chart.fullname" . }}-cleanup
+{{- end -}}
+
+{{/* The Secret that is made of global.replicated.dockerconfigjson. */}}
+{{- define "chart.injectedSecretName" -}}
+{{- include "chart.fullname" . }}-license
+{{- end -}}
+
+{{/* ClusterRole for authors who may reach beyond a namespace. */}}
+{{- define "chart.distributorName" -}}
+{{- include "chart.fullname" . }}-distributor
 {{- end -}}
 
 {{/* ServiceAccount of a role; (dict "root" $ "role" "controller"). */}}

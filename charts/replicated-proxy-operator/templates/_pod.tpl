@@ -1,76 +1,152 @@
+{{/* What the Pods of both roles and of the clean-up have in common; (dict "root" $ "role" "controller"). */}}
+{{- define "chart.podCommon" -}}
+{{- $values := .root.Values -}}
+automountServiceAccountToken: true
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
+{{- with $values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* What their containers have in common; (dict "root" $ "role" "controller"). */}}
+{{- define "chart.containerCommon" -}}
+{{- $values := .root.Values -}}
+image: {{ include "chart.image" .root | quote }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+env:
+  - name: POD_NAMESPACE
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.namespace
+  {{- if eq .role "controller" }}
+  # Names this replica in the Lease.
+  - name: POD_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+  {{- end }}
+  {{- with $values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with (index $values .role).resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.securityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+volumeMounts:
+  - name: settings
+    mountPath: /etc/replicated-proxy
+    readOnly: true
+  - name: tmp
+    mountPath: /tmp
+{{- end -}}
+
+{{/* Volumes for these mounts; (dict "settings" <ConfigMap>). */}}
+{{- define "chart.volumes" -}}
+- name: settings
+  configMap:
+    name: {{ .settings }}
+- name: tmp
+  emptyDir:
+    medium: Memory
+    sizeLimit: 16Mi
+{{- end -}}
+
+{{/* Spread of a role's replicas; (dict "root" $ "role" "controller"). */}}
+{{- define "chart.spread" -}}
+{{- with (index .root.Values .role).topologySpreadConstraints -}}
+{{- toYaml . -}}
+{{- else -}}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- topologyKey: {{ . }}
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "chart.selectorLabels" $ | nindent 6 }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Keeps one replica of a role while nodes are drained; (dict "root" $ "role" "controller"). */}}
+{{- define "chart.disruptionBudget" -}}
+{{- $own := index .root.Values .role -}}
+{{- if and $own.podDisruptionBudget (gt (int $own.replicas) 1) -}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include (printf "chart.%sName" .role) .root }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "chart.labels" . | nindent 4 }}
+spec:
+  minAvailable: 1
+  # A replica that is not ready protects nobody and must not hold up the drain of its node.
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels:
+      {{- include "chart.selectorLabels" . | nindent 6 }}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of a Pod; (dict "root" $ "role" "controller"). */}}
+{{- define "chart.podLabels" -}}
+{{- toYaml (merge (include "chart.labels" . | fromYaml) .root.Values.podLabels) -}}
+{{- end -}}
+
 {{/* The Pod of a role; (dict "root" $ "role" "controller"). */}}
 {{- define "chart.pod" -}}
 {{- $values := .root.Values -}}
 {{- $settings := index $values.settings .role -}}
-{{- $checksum := dict "checksum/config" (include "chart.settings" .root | sha256sum) -}}
+{{- $checksum := dict "checksum/config" (include "chart.settingsChecksum" .root) -}}
 metadata:
   annotations:
     {{- toYaml (merge $checksum $values.podAnnotations) | nindent 4 }}
   labels:
-    {{- toYaml (merge (include "chart.labels" . | fromYaml) $values.podLabels) | nindent 4 }}
+    {{- include "chart.podLabels" . | nindent 4 }}
 spec:
   serviceAccountName: {{ include "chart.serviceAccountName" . }}
-  automountServiceAccountToken: true
-  enableServiceLinks: false
-  terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
+  {{- include "chart.podCommon" . | nindent 2 }}
   {{- if and (eq .role "webhook") $values.webhook.hostNetwork }}
   hostNetwork: true
   dnsPolicy: ClusterFirstWithHostNet
   {{- end }}
-  {{- with $values.imagePullSecrets }}
-  imagePullSecrets:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.podSecurityContext }}
-  securityContext:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.priorityClassName }}
-  priorityClassName: {{ . }}
-  {{- end }}
-  {{- with $values.nodeSelector }}
-  nodeSelector:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.tolerations }}
-  tolerations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with $values.affinity }}
-  affinity:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- if eq .role "webhook" }}
+  {{- if or (eq .role "webhook") (gt (int (index $values .role).replicas) 1) }}
   topologySpreadConstraints:
-    {{- if $values.webhook.topologySpreadConstraints }}
-    {{- toYaml $values.webhook.topologySpreadConstraints | nindent 4 }}
-    {{- else }}
-    {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-    - topologyKey: {{ . }}
-      maxSkew: 1
-      whenUnsatisfiable: ScheduleAnyway
-      labelSelector:
-        matchLabels:
-          {{- include "chart.selectorLabels" $ | nindent 10 }}
-    {{- end }}
-    {{- end }}
+    {{- include "chart.spread" . | nindent 4 }}
   {{- end }}
   containers:
     - name: {{ .role }}
-      image: {{ include "chart.image" .root | quote }}
-      imagePullPolicy: {{ $values.image.pullPolicy }}
+      {{- include "chart.containerCommon" . | nindent 6 }}
       args:
         - {{ .role }}
         - --settings
         - /etc/replicated-proxy/settings.yaml
-      env:
-        - name: POD_NAMESPACE
-          valueFrom:
-            fieldRef:
-              fieldPath: metadata.namespace
-        {{- with $values.extraEnv }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
       ports:
         {{- if eq .role "webhook" }}
         - name: https
@@ -98,26 +174,6 @@ spec:
         periodSeconds: 2
         timeoutSeconds: 2
         failureThreshold: 2
-      {{- with (index $values .role).resources }}
-      resources:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with $values.securityContext }}
-      securityContext:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      volumeMounts:
-        - name: settings
-          mountPath: /etc/replicated-proxy
-          readOnly: true
-        - name: tmp
-          mountPath: /tmp
   volumes:
-    - name: settings
-      configMap:
-        name: {{ include "chart.fullname" .root }}
-    - name: tmp
-      emptyDir:
-        medium: Memory
-        sizeLimit: 16Mi
+    {{- include "chart.volumes" (dict "settings" (include "chart.fullname" .root)) | nindent 4 }}
 {{- end -}}

@@ -5,11 +5,49 @@
 {{- $_ := set $settings "installation" ($settings.installation | default $release) -}}
 {{- $_ := set $settings.webhook "serviceName" (include "chart.webhookName" .) -}}
 {{- $_ := set $settings.webhook "configurationName" (include "chart.fullname" .) -}}
+{{- $_ := set $settings.sources "secrets" (include "chart.secretSources" . | fromJsonArray) -}}
+{{- $_ := unset $settings.proxy "allowedHosts" -}}
 {{- /* An unquoted "off" is "false" in YAML. */ -}}
 {{- if and (hasKey $settings "rewrite") (kindIs "bool" $settings.rewrite.mode) -}}
 {{- $_ := set $settings.rewrite "mode" "off" -}}
 {{- end -}}
+{{- if and (hasKey $settings "license") (kindIs "bool" $settings.license.signature) -}}
+{{- $_ := set $settings.license "signature" "Off" -}}
+{{- end -}}
 {{- toYaml $settings -}}
+{{- end -}}
+
+{{/* Changes with whatever the Pods work by; the injected license goes in as a checksum of its own. */}}
+{{- define "chart.settingsChecksum" -}}
+{{- $injected := include "chart.injectedConfig" . -}}
+{{- $sum := ternary (sha256sum $injected) "" (ne $injected "") -}}
+{{- printf "%s%s" (include "chart.settings" .) $sum | sha256sum -}}
+{{- end -}}
+
+{{/* The Secrets that hold licenses, as a JSON list: those of the settings, and the injected one. */}}
+{{- define "chart.secretSources" -}}
+{{- $sources := .Values.settings.sources.secrets -}}
+{{- if include "chart.injectedConfig" . -}}
+{{- $own := dict
+  "namespace" .Release.Namespace
+  "name" (include "chart.injectedSecretName" .)
+  "key" ".dockerconfigjson"
+  "appSlug" .Values.injectedLicense.appSlug
+-}}
+{{- with .Values.injectedLicense.proxyHost }}{{- $_ := set $own "proxyHost" . }}{{- end -}}
+{{- with .Values.injectedLicense.namespaces }}{{- $_ := set $own "namespaces" . }}{{- end -}}
+{{- $sources = append $sources $own -}}
+{{- end -}}
+{{- toJson $sources -}}
+{{- end -}}
+
+{{/* The docker config that Replicated's registry injected, in base64; empty where there is none. It is a credential: the
+     Secret made of it is the one place that it may be rendered into. */}}
+{{- define "chart.injectedConfig" -}}
+{{- $global := .Values.global | default dict -}}
+{{- if kindIs "map" $global.replicated -}}
+{{- $global.replicated.dockerconfigjson | default "" | toString | nospace -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Namespaces that the API server keeps from the webhook by name, as a JSON list; globs are the webhook's matter. */}}
@@ -21,4 +59,14 @@
 {{- end -}}
 {{- end -}}
 {{- toJson ($names | uniq) -}}
+{{- end -}}
+
+{{/* Hosts that anybody may name in a License, as a JSON list, which is a list in CEL too: Replicated's, and those of the
+     settings. */}}
+{{- define "chart.allowedHosts" -}}
+{{- $hosts := list "proxy.replicated.com" "registry.replicated.com" "proxy.staging.replicated.com" "registry.staging.replicated.com" -}}
+{{- $proxy := .Values.settings.proxy -}}
+{{- $hosts = concat $hosts ($proxy.allowedHosts | default list) -}}
+{{- $hosts = concat $hosts (values ($proxy.hosts | default dict)) (values ($proxy.registryHosts | default dict)) -}}
+{{- toJson ($hosts | uniq | sortAlpha) -}}
 {{- end -}}

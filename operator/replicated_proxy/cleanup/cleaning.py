@@ -65,6 +65,7 @@ class Cleaner:
         self._lease: Observation | None = None
         self._copies = CopiesPlan()
         self._deleted = 0
+        self._told = ""
 
     async def clean(self, seconds: float) -> bool:
         """Look around and delete until nothing of ours is left; returns False when the time was too short for it."""
@@ -74,12 +75,18 @@ class Cleaner:
             found = await self._round(deadline)
             self._deleted += found.deleted
             attempt = 0 if found.deleted else attempt + 1
-            pause = max(found.pause, min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+            pause = found.pause or min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
             if not found.problem or self._clock.monotonic() + pause >= deadline:
                 self._summarize(found.problem, seconds)
                 return not found.problem
-            _log.info("clean-up goes on: %s", found.problem)
+            self._tell(found.problem)
             await self._clock.sleep(pause)
+
+    def _tell(self, problem: str) -> None:
+        """Log why it goes on, once for each reason."""
+        if problem != self._told:
+            _log.info("clean-up goes on: %s", problem)
+        self._told = problem
 
     async def _round(self, deadline: float) -> Round:
         """Look around once: is anybody working, which copies are there, what is left at home."""
