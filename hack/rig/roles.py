@@ -5,6 +5,7 @@ RBAC and settings included, is what the chart renders. The API server reaches th
 """
 
 import json
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -65,6 +66,11 @@ class LocalInstallation:
         return self.plane.kubeconfig_for_service_account(NAMESPACE, f"{RELEASE}-{role}")
 
 
+def _memory_settings() -> dict[str, str]:
+    """Return what the image sets for the C library, so that a process here takes the memory that a Pod would."""
+    return dict(re.findall(r"(MALLOC_\w+)=(\S+)", (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")))
+
+
 class RoleProcess:
     """One role, as the service account that the chart makes for it: start, stop, kill.
 
@@ -99,7 +105,7 @@ class RoleProcess:
         self.identity = f"{role}-{replica}"
         self._health = f"http://127.0.0.1:{port}"
         self.log = folder / f"{self.identity}.log"
-        env = {"POD_NAMESPACE": NAMESPACE, "POD_NAME": self.identity}
+        env = {"POD_NAMESPACE": NAMESPACE, "POD_NAME": self.identity, **_memory_settings()}
         self._process = Process(self.identity, command, log=self.log, env=env)
 
     @property

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.request import getproxies_environment
 
 import aiohttp
 from kubernetes.aio import config as kube_config
@@ -107,6 +108,8 @@ class KubeClient:
         """
         configuration = Configuration()
         configuration.connection_pool_maxsize = 64  # Concurrency of the controller and its watches, with room.
+        # Looking for a proxy, and for its password in a file, takes two turns of a thread pool for each request.
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
         try:
             if kubeconfig is None:
                 kube_config.load_incluster_config(client_configuration=configuration)
