@@ -9,6 +9,7 @@ from typing import Final
 
 # Between waking and its next sleep a task of ours takes a few turns of the loop; this is far more.
 _TURNS: Final = 50
+_SMALLEST: Final = 1e-6  # A remainder of floating point, which added to the time would leave it as it is.
 
 
 class SimulatedClock:
@@ -84,12 +85,17 @@ async def settle() -> None:
 
 
 class SkewedClock:
-    """A machine's clock that runs faster or slower than the test's, and shows another date."""
+    """A machine's clock that runs faster or slower than the test's, and shows another date.
+
+    Attributes:
+        frozen_until: nobody on this machine goes on before the test's clock shows that; its own goes on all the same.
+    """
 
     def __init__(self, base: SimulatedClock, rate: float = 1.0, ahead: float = 0.0) -> None:
         self._base = base
         self._rate = rate
         self._ahead = ahead
+        self.frozen_until = 0.0
 
     def now(self) -> datetime:
         """Return the date and time, in UTC."""
@@ -102,3 +108,5 @@ class SkewedClock:
     async def sleep(self, seconds: float) -> None:
         """Wait for so many of this machine's seconds."""
         await self._base.sleep(seconds / self._rate)
+        while (left := self.frozen_until - self._base.monotonic()) > _SMALLEST:
+            await self._base.sleep(left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.settings.loading import parse_settings
 from replicated_proxy.telemetry.metrics import Metrics
 from rig.roles import NAMESPACE
+from rig.waiting import wait_until
 
 pytestmark = pytest.mark.apiserver
 REVOKE: Json = {"settings": {"license": {"onExpiry": "Revoke"}}}
@@ -46,10 +48,17 @@ async def clock(cluster: Cluster) -> AsyncIterator[WrongClock]:
     assert not role.done()
     role.cancel()
     await asyncio.gather(role, return_exceptions=True)
+    # kopf ends by itself in threads of its own, and what it has open belongs to this test.
+    await asyncio.to_thread(wait_until, _no_kopf, what="the end of kopf's threads", seconds=60)
     await client.close()
     everything = ("delete", "licenses.kots.io", "--all", "--all-namespaces", "--wait=true")
     await asyncio.to_thread(cluster.kubectl, *everything)
     await asyncio.to_thread(cluster.install)
+
+
+def _no_kopf() -> bool:
+    """Tell whether no thread of kopf's is left."""
+    return not any(thread.name.startswith("kopf-") for thread in threading.enumerate())
 
 
 def ending(namespace: str, moment: datetime, license_id: str) -> Json:

@@ -138,6 +138,17 @@ def test_two_roles_in_one_process_have_two_health_ports(
     assert (webhook.health_port, webhook.port) == (expected, https)
 
 
+def test_replica_is_called_like_its_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a Pod the identity is the Pod's name, which outlives a crash; elsewhere no two processes share one."""
+    anonymous = composition.own_identity.__wrapped__
+    monkeypatch.setenv("POD_NAME", "controller-7d4b-x2x9p")
+    assert anonymous() == "controller-7d4b-x2x9p"
+
+    monkeypatch.delenv("POD_NAME")
+    assert anonymous() != anonymous()
+    assert composition.own_identity() == composition.own_identity()
+
+
 def test_help_of_run_names_the_ports() -> None:
     """Where the health servers of `run` are is in its help."""
     text = CliRunner().invoke(main, ["run", "--help"]).output

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from contending import DEFAULTS, Contender, LeaseServer, Link, Passage
 from replicated_proxy.kube.errors import Forbidden
-from simulated_clock import SimulatedClock, SkewedClock, settle
+from simulated_clock import SimulatedClock, settle
 
 MINUTE = 60.0
-_SEGMENTS = 6
 Join = Callable[..., Contender]
 
 
@@ -347,47 +343,3 @@ async def test_lost_attempt_is_released_too(server: LeaseServer, join: Join) -> 
     await b.elector.release()
 
     assert server.holder == ""
-
-
-PASSAGES = st.builds(
-    Passage,
-    there=st.sampled_from([0.0, 0.1, 1.0, 3.0]),
-    back=st.sampled_from([0.0, 0.1, 1.0, 3.0, 6.0]),
-    lost=st.sampled_from(["", "", "", "request", "answer"]),
-)
-MACHINES = st.tuples(
-    st.floats(0.85, 1.15),
-    st.floats(-1e6, 1e6),
-    st.lists(PASSAGES, max_size=40),
-    st.lists(st.booleans(), max_size=_SEGMENTS),
-)
-
-
-@settings(max_examples=60)
-@given(st.lists(MACHINES, min_size=2, max_size=3))
-def test_two_never_write_at_once(machines: list[tuple[float, float, list[Passage], list[bool]]]) -> None:
-    """Whatever messages do and clocks show, at no moment do the gates of two replicas stand open; in the end one does.
-
-    Clocks run up to 15 % too fast or too slow, which is what 10 of 15 seconds leave room for.
-    """
-    asyncio.run(contend(machines))
-
-
-async def contend(machines: list[tuple[float, float, list[Passage], list[bool]]]) -> None:
-    """Run a contest under faults, then one without."""
-    base, server = SimulatedClock(), LeaseServer()
-    contenders = []
-    for number, (rate, ahead, passages, _) in enumerate(machines):
-        clock = SkewedClock(base, rate, ahead)
-        contenders.append(Contender(Link(server, clock, passages), clock, f"replica-{number}"))
-    for one, other in permutations(contenders, 2):
-        one.gate.others.append(other.gate)
-    for segment in range(_SEGMENTS + 1):
-        for contender, (_, _, _, cuts) in zip(contenders, machines, strict=True):
-            contender.link.cut = segment < len(cuts) and cuts[segment]
-        await base.advance(20.0)
-    await base.advance(2 * MINUTE)
-    assert [contender.gate.overlaps for contender in contenders] == [0] * len(contenders)
-    assert sum(contender.leading for contender in contenders) == 1
-    for contender in contenders:
-        await contender.kill()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from builders import Json
 from replicated_proxy.kube import client as client_module
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Gone, NoCluster, Unreachable
+from replicated_proxy.kube.gating import NotLeading, WriteGate
 from replicated_proxy.kube.resources import SECRETS
 from replicated_proxy.kube.server_time import ServerTime
 from simulated_clock import SimulatedClock
@@ -305,3 +306,27 @@ async def test_caller_stands_in_the_user_agent(tmp_path: Path) -> None:
     await runner.cleanup()
 
     assert heard == ["replicated-proxy-operator (pod-1)"]
+
+
+async def test_every_write_of_a_gated_client_passes_the_gate(client: KubeClient, server: Server) -> None:
+    """Behind a shut gate nothing that changes anything is sent; reading goes on, and the client itself is as before."""
+    server.say('{"metadata":{}}')
+    body: Json = {"metadata": {"name": "name", "namespace": "ns", "resourceVersion": "1"}}
+    gated = client.behind(WriteGate(SimulatedClock()))
+    writes: list[Callable[[KubeClient], Awaitable[object]]] = [
+        lambda each: each.create(SECRETS, body, "ns"),
+        lambda each: each.replace(SECRETS, body),
+        lambda each: each.merge(SECRETS.path("name", "ns"), body),
+        lambda each: each.patch(SECRETS.path("name", "ns"), []),
+        lambda each: each.delete(SECRETS, "name", "ns", "uid"),
+    ]
+
+    for write in writes:
+        with pytest.raises(NotLeading):
+            await write(gated)
+    await gated.get(SECRETS, "name", "ns")
+    assert len(server.asked) == 1
+
+    for write in writes:
+        await write(client)
+    assert len(server.asked) == 1 + len(writes)
