@@ -77,7 +77,9 @@ class Cluster(LocalInstallation):
         conditions = self.get(kind, name, "-n", namespace).get("status", {}).get("conditions", [])
         return next((item for item in conditions if item["type"] == type_), {})
 
-    def await_condition(self, namespace: str, type_: str, reason: str, *, name: str = "my-app") -> Json:
+    def await_condition(
+        self, namespace: str, type_: str, reason: str, *, name: str = "my-app", seconds: float = 30
+    ) -> Json:
         """Wait until a License's condition has a reason, and return the condition."""
         found: Json = wait_until(
             lambda: next(
@@ -85,7 +87,7 @@ class Cluster(LocalInstallation):
                 None,
             ),
             what=f"{type_} of License {namespace}/{name} to say {reason}",
-            seconds=30,
+            seconds=seconds,
         )
         return found
 

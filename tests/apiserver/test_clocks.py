@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from operating import Cluster, Json, Namespaces, a_license
+from operating import DEFAULT_HOSTS, Cluster, Json, Namespaces, a_license, content_of, expected_content
 from replicated_proxy.clock import SystemClock
 from replicated_proxy.controller.role import ControllerRole
 from replicated_proxy.kube.client import KubeClient
@@ -77,10 +77,14 @@ async def test_date_that_jumps_revokes_nothing(cluster: Cluster, clock: WrongClo
     clock.ahead = timedelta(hours=2)
     await asyncio.to_thread(cluster.apply, ending(app, end, "second-id"))  # Whatever happens next is by the new date.
     told = await asyncio.to_thread(cluster.await_condition, app, "Expired", "ClockDisagrees")
-    await asyncio.to_thread(cluster.await_condition, app, "Synced", "AllSynced")
+    second = expected_content(*DEFAULT_HOSTS, license_id="second-id")
+    await asyncio.to_thread(
+        wait_until, lambda: content_of(cluster.secret(app)) == second, what="the second ID", seconds=20
+    )
     during = cluster.secret(app)
     clock.ahead = timedelta()
-    await asyncio.to_thread(cluster.await_condition, app, "Expired", "ExpiringSoon")
+    # Nobody tells the controller that its date was set: it looks now and then.
+    await asyncio.to_thread(cluster.await_condition, app, "Expired", "ExpiringSoon", seconds=60)
 
     assert told["status"] == "True"
     assert during["metadata"]["uid"] == before["metadata"]["uid"]

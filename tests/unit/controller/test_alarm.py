@@ -68,14 +68,26 @@ async def test_moment_that_has_passed_rings_at_once(bedside: Bedside) -> None:
     assert len(bedside.rung) == 1
 
 
-async def test_date_that_jumps_is_noticed_within_half_a_minute(bedside: Bedside) -> None:
-    """Somebody sets the clock forward by a day: timers do not notice, the alarm does; set back, it waits on."""
-    bedside.alarm.set(bedside.in_seconds(3_600))
-    await bedside.clock.advance(1)
-    bedside.clock.skew = timedelta(days=-1)
-    await bedside.clock.advance(4_000)
-    back = list(bedside.rung)
-    bedside.clock.skew = timedelta(days=1)
-    await bedside.clock.advance(30)
+JUMPS = [timedelta(days=1), timedelta(days=-1), timedelta(minutes=-6)]
 
-    assert (back, len(bedside.rung)) == ([], 1)
+
+@pytest.mark.parametrize("jump", JUMPS, ids=str)
+async def test_date_that_jumps_rings_within_half_a_minute(bedside: Bedside, jump: timedelta) -> None:
+    """Somebody sets the date: timers do not notice, the alarm does, whatever it was set to, and once."""
+    bedside.alarm.set(bedside.in_seconds(7 * 86_400))
+    await bedside.clock.advance(100)
+    before = len(bedside.rung)
+    bedside.clock.skew = jump
+    await bedside.clock.advance(30)
+    noticed = len(bedside.rung)
+    await bedside.clock.advance(300)
+
+    assert (before, noticed, len(bedside.rung)) == (0, 1, 1)
+
+
+async def test_date_that_is_corrected_a_little_rings_nobody(bedside: Bedside) -> None:
+    """Clocks are set by seconds all the time."""
+    bedside.clock.skew = timedelta(seconds=-3)
+    await bedside.clock.advance(300)
+
+    assert bedside.rung == []
