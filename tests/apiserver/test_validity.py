@@ -109,6 +109,7 @@ def test_end_that_passed_while_the_controller_was_down_is_acted_on_at_start(
 
     assert still_there
     assert cluster.await_condition(app, "Ready", "Expired")
+    assert cluster.await_condition(app, "Synced", "CredentialsRevoked")
 
 
 def test_policy_can_be_changed_to_retain(cluster: Cluster, start_controller: Start, namespaces: Namespaces) -> None:

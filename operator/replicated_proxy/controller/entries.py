@@ -24,16 +24,28 @@ class LicenseEntry:
     """A License, readable or not.
 
     Attributes:
-        identity: which one; of a license in a Secret it is the Secret's, but for the UID.
+        identity: the object that it stands in; of a license in a Secret that is the Secret, but for the UID.
         lic: as parsed, or None.
         problem: why it could not be parsed.
         status: as it stands on the object.
+        source: which of the settings' sources it is; empty for a License object.
     """
 
     identity: ObjectIdentity
     lic: License | None
     problem: str = ""
     status: Body = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def uid(self) -> str:
+        """Tell Licenses apart: objects by their UID, a license in a Secret by its source, readable or not."""
+        return self.source or self.identity.uid
+
+    @property
+    def key(self) -> str:
+        """Name it as its route does."""
+        return self.source or self.identity.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +88,16 @@ class LicenseReader:
         return LicenseEntry(identity, lic, status=status)
 
     def read_document(self, document: LicenseDocument) -> LicenseEntry:
-        """Read a license that a Secret holds."""
-        entry = self.read(document.body)
+        """Read a license that a Secret holds.
+
+        It stays the same License when the Secret is made anew: a tool that replaces one revokes nothing.
+        """
+        entry = replace(self.read(document.body), source=document.key)
         if entry.lic is None:
             return entry
         lic = replace(
             confine_hosts(entry.lic, document),
+            identity=replace(entry.lic.identity, uid=entry.uid),
             source=document.key,
             namespaces=tuple(name for name in document.namespaces if name != EVERY_NAMESPACE),
             every_namespace=EVERY_NAMESPACE in document.namespaces,
@@ -122,7 +138,7 @@ class SecretLicenses:
 
     @property
     def unknown(self) -> frozenset[str]:
-        """Return the keys of those that are in doubt."""
+        """Return the keys of those that are in doubt; they are the UIDs, too."""
         return frozenset(key for key, entry in self._entries.items() if entry.lic is None)
 
     def entries(self) -> Mapping[str, LicenseEntry]:
@@ -137,7 +153,7 @@ class SecretLicenses:
         """Note that one is missing or unreadable for now; returns whether anything changed."""
         namespace, _, rest = key.partition("/")
         identity = ObjectIdentity(namespace, rest.split("/")[1], "", "", 0)
-        return self._note(key, LicenseEntry(identity, None, problem))
+        return self._note(key, LicenseEntry(identity, None, problem, source=key))
 
     def drop(self, key: str) -> bool:
         """Note that one counts as deleted; returns whether anything changed."""

@@ -21,8 +21,9 @@ from replicated_proxy.controller.workqueue import WorkQueue
 from replicated_proxy.controller.world import World
 from replicated_proxy.controller.writing import SecretWriter, Stale
 from replicated_proxy.core.coverage import TablePlan, plan_table, with_conflicts
+from replicated_proxy.core.pull_secrets import Action
 from replicated_proxy.core.secret_contents import SecretContents
-from replicated_proxy.core.statuses import SyncResult, SyncState
+from replicated_proxy.core.statuses import SyncResult, SyncState, conflict
 from replicated_proxy.core.validity import ExpiryStanding, Moment, next_change
 from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError, Conflict
@@ -141,17 +142,32 @@ class Reconciler:
     def _adopt_contents(self, contents: SecretContents) -> None:
         """Look at every namespace again when what belongs there may have changed."""
         before, self._contents = self._contents, contents
-        if before is not None and before.decides_like(contents):
+        if before is None:
+            self._foresee(contents)
+        elif before.decides_like(contents):
             return
         self.queue.add_all(self._world.namespaces.keys())
         if self._create_namespaces:
             self.queue.add_all(_missing(contents.plan, self._world))
+
+    def _foresee(self, contents: SecretContents) -> None:
+        """Conclude from the caches alone where nothing is to do, so that a mere restart changes no status."""
+        for namespace in self._world.namespaces.values():
+            name = namespace.name
+            plan = contents.plan_copy(name, self._world.secrets.get(name), opted_out=namespace.opted_out)
+            if namespace.terminating or plan is None:
+                continue
+            if plan.action is Action.NOTHING and plan.desired is not None:
+                self.results[name] = SyncResult(SyncState.SYNCED)
+            elif plan.action is Action.CONFLICT:
+                self.results[name] = conflict(contents.plan.table.secret_name)
 
     async def reconcile_namespace(self, name: str) -> bool:
         """Bring one namespace's pull secret in line; returns whether it has to be tried again."""
         contents = self._contents
         if contents is None:
             return False
+        noted = self._noted(name)
         try:
             result = await self._sync(name, contents)
         except Stale:
@@ -161,9 +177,14 @@ class Reconciler:
             self.results.pop(name, None)
         else:
             self.results[name] = result
-        if before != result:
+        if (before, noted) != (result, self._noted(name)):
             self.trigger_overview()
         return result is not None and result.state is SyncState.FAILED
+
+    def _noted(self, name: str) -> tuple[str, ...]:
+        """Return whose credentials a namespace's copy holds; the overview reckons with it."""
+        copy = self._world.secrets.get(name)
+        return copy.licenses if copy else ()
 
     async def _sync(self, name: str, contents: SecretContents) -> SyncResult | None:
         """Plan and act in one namespace."""

@@ -15,6 +15,7 @@ from replicated_proxy.core.conditions import Condition, find_transitions, render
 from replicated_proxy.core.coverage import TablePlan
 from replicated_proxy.core.footprints import Footprint, measure_footprints
 from replicated_proxy.core.license_conditions import LicenseReport, license_conditions, license_fields
+from replicated_proxy.core.licenses import ExpiryPolicy
 from replicated_proxy.core.objects import Body
 from replicated_proxy.core.statuses import (
     StatusReason,
@@ -23,7 +24,7 @@ from replicated_proxy.core.statuses import (
     application_conditions,
     application_fields,
 )
-from replicated_proxy.core.validity import ExpiryStanding, ValidityPolicy
+from replicated_proxy.core.validity import ExpiryStanding, Moment, ValidityPolicy, judge_expiry
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.errors import ApiError, Conflict, NotFound
 from replicated_proxy.kube.resources import APPLICATIONS, LICENSES, Resource
@@ -91,11 +92,12 @@ class Reporter:
     def _writes(self, findings: Findings) -> Iterable[Awaitable[bool]]:
         """Return what there is to write, one awaitable for each object whose status is out of date."""
         footprints = measure_footprints(findings.plan.table, self._results(findings))
+        noted = self._world.noted()
         for entry in self._world.licenses.values():
-            report = self._license_report(entry, findings, footprints.get(entry.identity.uid, Footprint()))
+            report = self._license_report(entry, findings, footprints, noted)
             yield self._write(LICENSES, entry, license_conditions(report), license_fields(report))
         for key, entry in self._world.secret_licenses.entries().items():
-            report = self._license_report(entry, findings, footprints.get(entry.identity.uid, Footprint()))
+            report = self._license_report(entry, findings, footprints, noted)
             if entry.lic is None:
                 report = replace(report, problem_reason=StatusReason.SOURCE_UNKNOWN.value)
             yield self._tell(key, entry, license_conditions(report))
@@ -118,32 +120,49 @@ class Reporter:
                 results[name] = found if found.state is SyncState.FAILED else _PENDING  # It could not be created.
         return results
 
-    def _license_report(self, entry: LicenseEntry, findings: Findings, footprint: Footprint) -> LicenseReport:
+    def _license_report(
+        self, entry: LicenseEntry, findings: Findings, footprints: Mapping[str, Footprint], noted: frozenset[str]
+    ) -> LicenseReport:
         """Put together what a License's status says."""
         problem, reason = self._license_problem(entry, findings)
-        table = findings.plan.table
+        plan, table = findings.plan, findings.plan.table
+        # By its key: the row may be that of a License whose kind was deleted and made anew.
+        route = next((item for item in table.routes if item.license == entry.key), None)
+        footprint = footprints.get(route.uid, Footprint()) if route else Footprint()
+        standing = self._standing(entry, plan)
         return LicenseReport(
             lic=entry.lic,
             problem=problem,
             problem_reason=reason.value,
-            held=entry.identity.uid in findings.plan.held,
+            held=route is not None and route.uid in plan.held,
             tally=footprint.tally,
             shadows=footprint.shadows,
             secret_name=table.secret_name,
             own_namespace_excluded=table.rules.excludes(entry.identity.namespace),
-            in_effect=any(route.uid == entry.identity.uid for route in table.routes),
-            standing=findings.plan.standings.get(entry.identity.uid, ExpiryStanding.NEVER),
+            in_effect=route is not None,
+            leaving=entry.uid in noted - plan.oversized - plan.unknown and (route is None or route.expired),
+            renewed=standing is ExpiryStanding.REVOKED and not _has_ended(entry, self._now()),
+            standing=standing,
             policy=self._policy,
         )
 
+    def _standing(self, entry: LicenseEntry, plan: TablePlan) -> ExpiryStanding:
+        """Tell how a License stands to its end; nothing follows from that of one that does not count."""
+        if entry.lic is None:
+            return ExpiryStanding.NEVER
+        if (known := plan.standings.get(entry.uid)) is not None:
+            return known
+        policy = replace(self._policy, on_expiry=ExpiryPolicy.RETAIN)
+        found = judge_expiry(entry.lic.expiry, Moment(self._now()), policy)
+        return ExpiryStanding.FROZEN if found.passed else found
+
     def _license_problem(self, entry: LicenseEntry, findings: Findings) -> tuple[str, StatusReason]:
         """Say why a License is not used, or nothing."""
-        from_secret = entry.lic is not None and entry.lic.source
-        if not from_secret and not self._world.honours(entry.identity.namespace):
+        if not entry.source and not self._world.honours(entry.identity.namespace):
             return _LEFT_OUT, StatusReason.NOT_HONOURED
         if findings.table_problem and not entry.problem:
             return findings.table_problem, StatusReason.TABLE_TOO_LARGE
-        if entry.identity.uid in findings.plan.oversized:
+        if entry.uid in findings.plan.oversized:
             return _OVERSIZED, StatusReason.TABLE_TOO_LARGE
         return entry.problem, StatusReason.INVALID_LICENSE
 
@@ -195,6 +214,11 @@ class Reporter:
         for condition in find_transitions(conditions, earlier):
             await self._announcer.announce(refer_to_secret(entry.identity), condition)
         return False
+
+
+def _has_ended(entry: LicenseEntry, now: datetime) -> bool:
+    """Tell whether a License's end lies behind us by our clock."""
+    return entry.lic is not None and entry.lic.expiry.has_passed(now)
 
 
 def _is_same(wanted: Mapping[str, Any], found: Body) -> bool:

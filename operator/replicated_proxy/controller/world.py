@@ -214,6 +214,10 @@ class World:
         """Tell whether Licenses and Applications of this namespace count (`sources.namespaces`)."""
         return not self._honoured or namespace in self._honoured
 
+    def noted(self) -> frozenset[str]:
+        """Return the UIDs of the Licenses that our copies were made from."""
+        return frozenset(uid for copy in self.secrets.values() if copy.ours for uid in copy.licenses)
+
     def sources(self, moment: Moment | None = None) -> Sources:
         """Return the Licenses and Applications that count; a License that is being deleted counts no more."""
         honoured = [entry for entry in self.licenses.values() if self.honours(entry.identity.namespace)]
@@ -224,7 +228,8 @@ class World:
             licenses=tuple(entry.lic for entry in entries if entry.lic and not entry.lic.deleting),
             applications=tuple(entry.application for entry in applications),
             definitions=self.definitions,
-            noted=frozenset(uid for copy in self.secrets.values() if copy.ours for uid in copy.licenses),
-            unknown=self.secret_licenses.unknown,
+            noted=self.noted(),
+            # An object that makes no sense any more is still there: nobody deleted it.
+            unknown=self.secret_licenses.unknown | {entry.uid for entry in honoured if entry.lic is None},
             moment=moment,
         )

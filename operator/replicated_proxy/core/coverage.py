@@ -58,7 +58,7 @@ class Sources:
         applications: all of them.
         definitions: under which both were read.
         noted: UIDs of the Licenses that our copies were made from: what is known to have been in effect.
-        unknown: keys of Licenses that cannot be read now and that nobody revoked.
+        unknown: UIDs of Licenses that cannot be read now and that nobody revoked.
         moment: when this is looked at; None where time has no part.
     """
 
@@ -90,10 +90,11 @@ class TablePlan:
         table: the table to publish, without conflicts.
         bindings: which Application belongs to which License.
         held: UIDs of Licenses whose routes were taken over from the table before: frozen ones and unknown ones.
-            Their entries in copies stay as they are; nothing new is written for them.
+            Their entries in copies stay as they are; nothing new is written for them. Not those that are revoked.
         oversized: UIDs of Licenses whose routes would take more than their share of the table: what was published
             of them stays, and nothing of a new one is published.
         standings: License UID to how it stands to its end.
+        unknown: as in the sources: copies that note one of these are not taken away.
     """
 
     table: RoutingTable
@@ -101,6 +102,7 @@ class TablePlan:
     held: frozenset[str]
     oversized: frozenset[str] = frozenset()
     standings: Mapping[str, ExpiryStanding] = field(default_factory=dict)
+    unknown: frozenset[str] = frozenset()
 
 
 def plan_table(
@@ -117,7 +119,7 @@ def plan_table(
     bindings = bind_applications(sources.licenses, sources.applications, heed_domains=settings.heed_domains)
     published = _published_rows(previous)
     standings = _judge(sources, settings.validity, published)
-    restless = {lic.identity.uid: standings[lic.identity.uid] for lic in sources.licenses if not freezes(lic)}
+    restless = {lic.key: standings[lic.identity.uid] for lic in sources.licenses if not freezes(lic)}
     held = [_restate(row, restless) for row in published.values() if _is_held(row.route, sources)]
     taken = {row.route.license for row in held}
     planned = [
@@ -133,8 +135,9 @@ def plan_table(
         listed=_index_names([row.listed for row in rows]),
         rules=_plan_rules(namespaces, settings),
     )
-    kept = ({row.route.uid for row in held} | oversized | frozen) & {row.route.uid for row in rows}
-    return TablePlan(table, bindings, frozenset(kept), frozenset(oversized), standings)
+    revoked = {row.route.uid for row in rows if restless.get(row.route.license) is ExpiryStanding.REVOKED}
+    kept = (({row.route.uid for row in held} | oversized | frozen) & {row.route.uid for row in rows}) - revoked
+    return TablePlan(table, bindings, frozenset(kept), frozenset(oversized), standings, sources.unknown)
 
 
 def _judge(sources: Sources, policy: ValidityPolicy, published: Mapping[str, _Row]) -> Mapping[str, ExpiryStanding]:
@@ -157,7 +160,7 @@ def _plan_row(lic: License, applications: Sequence[Application], sources: Source
 
 def _restate(row: _Row, standings: Mapping[str, ExpiryStanding]) -> _Row:
     """Say of a row whether its License has expired; one that is frozen or unknown, and so has no standing, stays."""
-    standing = standings.get(row.route.uid)
+    standing = standings.get(row.route.license)
     if standing is None:
         return row
     expired = standing is ExpiryStanding.REVOKED
@@ -195,12 +198,14 @@ def _is_held(route: Route, sources: Sources) -> bool:
     It does while its License is frozen, or unknown for now; and when the License, or an Application that widened it,
     is absent under another definition than it was read under: nobody revoked it, its kind was deleted and made anew.
     """
+    read_under = route.definitions.licenses
+    remade = bool(read_under and read_under != sources.definitions.licenses)
     lic = next((item for item in sources.licenses if item.key == route.license), None)
     if lic is None:
-        read_under = route.definitions.licenses
-        return route.license in sources.unknown or bool(read_under and read_under != sources.definitions.licenses)
-    if freezes(lic):
-        return lic.identity.uid == route.uid
+        return remade or route.uid in sources.unknown
+    same = lic.identity.uid == route.uid
+    if freezes(lic) or not (same or remade):
+        return same  # Another License of its name: the one that was published was deleted.
     present = {application.identity.key for application in sources.applications}
     missing = any(key not in present for key in route.applications)
     return missing and route.definitions.applications != sources.definitions.applications

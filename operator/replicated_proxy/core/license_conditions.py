@@ -41,6 +41,10 @@ _EXPIRY_TEXTS: Final[Mapping[ExpiryStanding, str]] = {
         "minutes: nothing is revoked until they do; check the clocks of the nodes"
     ),
 }
+_RENEWED: Final = (
+    "it ends at {end}, and its credentials were taken back at an earlier end: they are given back when the "
+    "controller's clock and the API server's agree within 5 minutes; check the clocks of the nodes"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class LicenseReport:
         secret_name: where its credential goes.
         own_namespace_excluded: no pull secret in its own namespace.
         in_effect: it has a place in the routing table.
+        leaving: pull secrets still hold its credentials, which are not wanted there any more.
+        renewed: its credentials were taken back at an earlier end, and clocks have to agree before they are given back.
         standing: how it stands to its end.
         policy: the administrator's part.
     """
@@ -71,6 +77,8 @@ class LicenseReport:
     secret_name: str = ""
     own_namespace_excluded: bool = False
     in_effect: bool = True
+    leaving: bool = False
+    renewed: bool = False
     standing: ExpiryStanding = ExpiryStanding.NEVER
     policy: ValidityPolicy = ValidityPolicy()
 
@@ -89,7 +97,7 @@ def license_conditions(report: LicenseReport) -> list[Condition]:
     """Decide `Ready`, `Synced`, `SignatureVerified` and `Expired`; the last two only of what could be read."""
     conditions = [_decide_ready(report), _decide_synced(report)]
     if report.lic is not None:
-        conditions += [_decide_signature(report.lic, report.policy), _decide_expired(report.lic, report.standing)]
+        conditions += [_decide_signature(report.lic, report.policy), _decide_expired(report, report.lic)]
     return conditions
 
 
@@ -106,7 +114,7 @@ def _decide_ready(report: LicenseReport) -> Condition:
         (not lic.accepted, _FALSE, StatusReason.SIGNATURE_NOT_ACCEPTED, unaccepted),
         (bool(lic.expiry.problem), _FALSE, StatusReason.INVALID_EXPIRY, f"{lic.expiry.problem}; {report.kept}"),
         (report.held, _UNKNOWN, StatusReason.APPLICATION_UNKNOWN, _APPLICATION_UNKNOWN),
-        (report.standing.passed, _FALSE, StatusReason.EXPIRED, _describe_end(lic, report.standing)),
+        (report.standing.passed, _FALSE, StatusReason.EXPIRED, _describe_end(report, lic)),
     )
     for applies, status, reason, text in obstacles:
         if applies:
@@ -151,9 +159,17 @@ def _decide_synced(report: LicenseReport) -> Condition:
         return Condition("Synced", _UNKNOWN, StatusReason.HELD, text)
     if waiting:
         return Condition("Synced", _FALSE, StatusReason.SYNCING, "pull secrets are being written", warning=False)
+    return _decide_settled(report)
+
+
+def _decide_settled(report: LicenseReport) -> Condition:
+    """Tell what there is to tell when no namespace waits for its pull secret, nor failed to get it."""
+    if report.leaving and not report.frozen:
+        return Condition("Synced", _FALSE, StatusReason.SYNCING, "its credentials are being taken back", warning=False)
     if report.standing is ExpiryStanding.REVOKED:
         return Condition("Synced", _TRUE, StatusReason.CREDENTIALS_REVOKED, "no pull secret holds its credentials")
-    text = "every namespace has its pull secret" if tally.counts else "no namespace takes its credentials from it"
+    served = bool(report.tally.counts)
+    text = "every namespace has its pull secret" if served else "no namespace takes its credentials from it"
     return Condition("Synced", _TRUE, StatusReason.ALL_SYNCED, text)
 
 
@@ -178,19 +194,21 @@ def _decide_signature(lic: License, policy: ValidityPolicy) -> Condition:
     return Condition("SignatureVerified", _FALSE, signature.state, text)
 
 
-def _decide_expired(lic: License, standing: ExpiryStanding) -> Condition:
+def _decide_expired(report: LicenseReport, lic: License) -> Condition:
     """Tell whether the License has ended."""
+    standing = report.standing
     if standing is ExpiryStanding.UNREADABLE:
         return Condition("Expired", _UNKNOWN, standing, lic.expiry.problem, warning=True)
     status = _TRUE if standing.passed else _FALSE
     warning = standing.passed or standing is ExpiryStanding.SOON
-    return Condition("Expired", status, standing, _describe_end(lic, standing), warning=warning, routine=not warning)
+    return Condition("Expired", status, standing, _describe_end(report, lic), warning=warning, routine=not warning)
 
 
-def _describe_end(lic: License, standing: ExpiryStanding) -> str:
+def _describe_end(report: LicenseReport, lic: License) -> str:
     """Say when a License ends, and what follows; never how many days are left, which would change each day."""
     end = format_timestamp(lic.expiry.at) if lic.expiry.at else ""
-    return _EXPIRY_TEXTS.get(standing, "").format(end=end)
+    text = _RENEWED if report.renewed else _EXPIRY_TEXTS.get(report.standing, "")
+    return text.format(end=end)
 
 
 def license_fields(report: LicenseReport) -> dict[str, Any]:

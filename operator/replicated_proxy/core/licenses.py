@@ -26,6 +26,7 @@ from replicated_proxy.core.objects import (
 from replicated_proxy.core.signatures import Signature
 
 PAUSED_ANNOTATION: Final = "proxy.kots.io/paused"
+_LONGEST_ID: Final = 4096  # Real ones have some 30; a Secret that is merged from many Licenses ends at 1 MiB.
 _SLUG: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", re.ASCII)
 
 
@@ -140,6 +141,11 @@ def parse_license(body: Body) -> License:
         )
     if not license_id:
         raise InvalidLicense("spec.licenseID is empty: use the license.yaml of the vendor portal unchanged")
+    if len(license_id) > _LONGEST_ID:
+        raise InvalidLicense(
+            f"spec.licenseID has {len(license_id)} characters, more than {_LONGEST_ID}: "
+            "use the license.yaml of the vendor portal unchanged"
+        )
     domains, problems = _read_proxy_domains(spec)
     return License(
         identity=read_identity(body),

@@ -80,9 +80,9 @@ class Route:
         return (self.created, self.uid)
 
     @property
-    def ended(self) -> bool:
-        """Tell whether it has expired, whatever follows from that."""
-        return self.expired or self.retained
+    def decline(self) -> tuple[bool, bool]:
+        """Sort key "the most useful first": one that pulls, then one that is retained, then one that is revoked."""
+        return (self.expired, self.retained)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,8 @@ class RoutingTable:
     def covering(self, namespace: str) -> tuple[Covering, ...]:
         """Return the Licenses that cover a namespace, oldest first, one for each application slug.
 
-        Of two with the same slug one that has not expired stays, else the namespace's own License, else the one
-        that lists it, else the oldest; the other is shadowed.
+        Of two with the same slug one that has not expired stays, then one that is retained before one that is revoked,
+        else the namespace's own License, else the one that lists it, else the oldest; the other is shadowed.
         """
         if self.rules.excludes(namespace):
             return ()
@@ -148,12 +148,22 @@ class RoutingTable:
             if reach is None:
                 continue
             held = best.get(route.app_slug)
-            if held is None or (route.ended, reach) < (held.route.ended, held.reach):
+            if held is None or (route.decline, reach) < (held.route.decline, held.reach):
                 best[route.app_slug] = Covering(route, reach)
         if len(best) < 2:
             return tuple(best.values())
         order = {id(route): position for position, route in enumerate(self.routes)}
         return tuple(sorted(best.values(), key=lambda covering: order[id(covering.route)]))
+
+    def contenders(self, namespace: str, app_slug: str) -> list[Route]:
+        """Return all Licenses of an application that reach a namespace: the one that counts, then the shadowed ones."""
+        listed = self.listed.get(namespace, ())
+        reaching = (
+            (route.decline, reach, position)
+            for position, route in enumerate(self.routes)
+            if route.app_slug == app_slug and (reach := _reach(route, namespace, listed=position in listed)) is not None
+        )
+        return [self.routes[position] for *_, position in sorted(reaching)]
 
 
 def _reach(route: Route, namespace: str, *, listed: bool) -> Reach | None:

@@ -17,7 +17,7 @@ from replicated_proxy.core.pull_secrets import (
     plan_secret,
 )
 from replicated_proxy.core.routes import Route
-from replicated_proxy.core.validity import freezes
+from replicated_proxy.core.validity import ExpiryStanding, freezes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,9 @@ class SecretContents:
         """
         mine, theirs = self.plan, other.plan
         return (
-            (self.licenses, mine.held, mine.oversized, mine.table.routes, mine.table.listed)
-            == (other.licenses, theirs.held, theirs.oversized, theirs.table.routes, theirs.table.listed)
+            (self.licenses, mine.held, mine.oversized, mine.unknown, mine.table.routes, mine.table.listed)
+            == (other.licenses, theirs.held, theirs.oversized, theirs.unknown, theirs.table.routes, theirs.table.listed)
+            and self._revoked() == other._revoked()
             and mine.table.rules.excluded == theirs.table.rules.excluded
             and mine.table.rules.excluded_globs == theirs.table.rules.excluded_globs
         )
@@ -77,14 +78,15 @@ class SecretContents:
         """Tell whether a copy is left alone.
 
         It is when only a held License covers the namespace and has nothing readable there. And when the copy notes a
-        License whose place in the table is not known: one that takes too much of it, or whose row had to be made anew
-        after the published table was lost. Nobody revoked those.
+        License whose place in the table is not known: one that takes too much of it, that cannot be read now, or whose
+        row had to be made anew after the published table was lost. Nobody revoked those, unless they have ended and
+        the policy does.
         """
         if desired is None and self.is_held(namespace, observed):
             return True
         noted = frozenset(observed.licenses) if observed else frozenset()
-        frozen = {uid for uid, lic in self.licenses.items() if freezes(lic)}
-        kept = noted & (frozen | (self.plan.oversized & self.licenses.keys()))
+        oversized = self.plan.oversized & self.licenses.keys() - self._revoked()
+        kept = noted & (self._frozen() | self.plan.unknown | oversized)
         placed = {route.uid for route in self.plan.table.routes}
         return bool(kept - placed) or (desired is None and bool(kept))
 
@@ -104,11 +106,51 @@ class SecretContents:
         Licenses are written beside them as usual, so that pausing one holds up no revocation of another. Those that
         have expired and are retained come last: whole hosts belong to one that still pulls.
         """
-        covering = sorted(self.plan.table.covering(namespace), key=lambda item: item.route.retained)
-        credentials = {item.route.uid: found for item in covering if (found := self._credentials(item.route, observed))}
+        routes = self._routes(namespace, observed)
+        credentials = {route.uid: found for route in routes if (found := self._credentials(route, observed))}
         if not credentials:
             return None
         return DesiredSecret(encode_docker_config(tuple(credentials.values())), tuple(credentials))
+
+    def _routes(self, namespace: str, observed: ObservedSecret | None) -> list[Route]:
+        """Return whose credentials belong into a namespace: the oldest first, those that have ended last.
+
+        Beside those that cover it these are the frozen ones that its copy notes: a row that had to be made anew, after
+        the published table was lost, may reach less than the one that was in effect.
+        """
+        covering = [self._giver(item.route, namespace, observed) for item in self.plan.table.covering(namespace)]
+        applications = {route.app_slug for route in covering}
+        noted = frozenset(observed.licenses) if observed else frozenset()
+        kept = noted & self._frozen()
+        if not covering and kept == noted:
+            return []  # There is nothing to write beside those.
+        unlisted = (
+            route for route in self.plan.table.routes if route.uid in kept and route.app_slug not in applications
+        )
+        return sorted((*covering, *unlisted), key=lambda route: (route.retained, route.age_key))
+
+    def _giver(self, route: Route, namespace: str, observed: ObservedSecret | None) -> Route:
+        """Return whose credentials count for an application: the License's that the table chose, if it can give any.
+
+        One that is held gives none where it has none. Then the next one does: a frozen License must not take over from
+        one that has ended and is retained, nor keep a License that works out of a new namespace.
+        """
+        noted = observed.licenses if observed else ()
+        untold = observed is not None and not noted
+        if untold or route.uid not in self.plan.held or route.uid in noted:
+            return route
+        others = self.plan.table.contenders(namespace, route.app_slug)
+        able = (one for one in others if not one.expired and (one.uid not in self.plan.held or one.uid in noted))
+        return next(able, route)
+
+    def _frozen(self) -> frozenset[str]:
+        """Return the UIDs of the Licenses for which nothing is written or deleted."""
+        return frozenset(uid for uid, lic in self.licenses.items() if freezes(lic))
+
+    def _revoked(self) -> frozenset[str]:
+        """Return the UIDs of the Licenses whose end takes their credentials back, in the table or not."""
+        ended = (uid for uid, standing in self.plan.standings.items() if standing is ExpiryStanding.REVOKED)
+        return frozenset(ended) - self._frozen()
 
     def _credentials(self, route: Route, observed: ObservedSecret | None) -> RegistryCredentials | None:
         """Return a License's credential: its own or, while it is held, the one that the copy has; none once revoked."""

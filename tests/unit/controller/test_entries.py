@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,3 +117,16 @@ def test_unreadable_document_is_in_doubt() -> None:
 
     assert licenses.unknown == {KEY}
     assert "licenseID" in licenses.entries()[KEY].problem
+
+
+def test_license_of_a_secret_stays_the_same_when_the_secret_is_made_anew() -> None:
+    """A tool that replaces the Secret revokes nothing, and neither does one that breaks it: it is one License."""
+    reader = LicenseReader(leave_unchecked)
+    documents = [a_document(), a_document()]
+    documents[1] = replace(documents[1], body={**documents[1].body, "metadata": {"uid": "another/key"}})
+    entries = [reader.read_document(document) for document in documents]
+    licenses = SecretLicenses(reader, [KEY])
+    licenses.doubt(KEY, "missing")
+
+    assert {entry.lic.identity.uid for entry in entries if entry.lic} == {KEY}
+    assert {entry.uid for entry in (*entries, licenses.entries()[KEY])} == {KEY} == licenses.unknown

@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from builders import SECRET_NAME, Json, a_license_body, an_application_body, versioned
+from builders import SECRET_NAME, Json, a_license_body, an_application_body, ids, versioned
 from replicated_proxy.controller.reporting import Findings, Reporter
 from replicated_proxy.controller.world import World
 from replicated_proxy.core.coverage import CoverageSettings, plan_table
 from replicated_proxy.core.objects import mapping_at
-from replicated_proxy.core.pull_secrets import Ownership
-from replicated_proxy.core.routes import RoutingTable
+from replicated_proxy.core.pull_secrets import DesiredSecret, Ownership, render_secret
+from replicated_proxy.core.routes import Definitions, RoutingTable
 from replicated_proxy.core.statuses import SyncResult, SyncState
 from replicated_proxy.core.validity import ValidityPolicy
 from replicated_proxy.kube.client import KubeClient, Listing
@@ -249,3 +249,80 @@ async def test_license_that_cannot_be_read_says_why() -> None:
     await desk.report()
 
     assert desk.condition("my-app")[:2] == ("False", "InvalidLicense")
+
+
+async def test_license_that_makes_no_sense_any_more_takes_nothing_away() -> None:
+    """The object is still there, so nobody deleted it: its route stays, and what it has not got it does not get."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    desk.published = desk.findings().plan.table
+    desk.world.licenses.apply("MODIFIED", versioned(a_license_body(licenseID=""), 7))
+    await desk.report({"app": SyncResult(SyncState.WAITING)})
+
+    assert desk.findings().plan.table == desk.published
+    assert desk.condition("my-app")[:2] == ("False", "InvalidLicense")
+    assert desk.condition("my-app", "Synced")[:2] == ("Unknown", "Held")
+
+
+UNCOUNTED: list[tuple[str, str, tuple[str, str]]] = [
+    ("ended", "2026-05-01T00:00:00Z", ("True", "Frozen")),
+    ("ends soon", "2026-06-02T00:00:00Z", ("False", "ExpiringSoon")),
+    ("ends later", "2027-06-02T00:00:00Z", ("False", "NotExpired")),
+]
+
+
+@pytest.mark.parametrize(("end", "expected"), [row[1:] for row in UNCOUNTED], ids=ids(UNCOUNTED))
+async def test_license_that_does_not_count_has_an_end_nevertheless(end: str, expected: tuple[str, str]) -> None:
+    """While it is being deleted nothing follows from its end, and it is not said to have none."""
+    body = a_license_body(entitlements={"expires_at": {"value": end, "valueType": "String"}})
+    desk = Desk(body)
+    desk.world.licenses.take(Listing((versioned(body, 7, deletionTimestamp="2026-05-02T00:00:00Z"),), "8"))
+    await desk.report()
+
+    assert expected == desk.condition("my-app", "Expired")[:2]
+
+
+async def test_credentials_are_said_to_be_gone_only_when_they_are() -> None:
+    """Deletions are paced: until the last copy is gone the status says that they are being taken back."""
+    body = a_license_body()
+    desk = Desk(body, namespaces=["app"])
+    desk.world.licenses.take(Listing((versioned(body, 7, deletionTimestamp="2026-05-02T00:00:00Z"),), "8"))
+    ownership = Ownership("operator-system/operator", SECRET_NAME)
+    copy = render_secret("app", DesiredSecret(b"{}", ("uid-of-app-my-app",)), ownership)
+    desk.world.secrets.apply("ADDED", versioned(copy, 9))
+    await desk.report()
+    before = desk.condition("my-app", "Synced")
+    desk.world.secrets.forget("app")
+    await desk.report()
+
+    assert before == ("False", "Syncing", "its credentials are being taken back")
+    assert desk.condition("my-app", "Synced")[:2] == ("True", "AllSynced")
+
+
+async def test_license_made_anew_with_its_kind_waits_for_its_application() -> None:
+    """What its namesake published stays, and it does not say that it is in use itself."""
+    desk = Desk(a_license_body(), an_application_body("workers"), namespaces=["app", "workers"])
+    desk.world.definitions = Definitions("l-1", "a-1")
+    desk.published = desk.findings().plan.table
+    desk.world.definitions = Definitions("l-2", "a-2")
+    again = versioned(a_license_body(metadata={"uid": "new-uid"}), 7)
+    desk.writes.bodies["my-app"] = again
+    desk.world.licenses.take(Listing((again,), "8"))
+    desk.world.applications.take(Listing((), "8"))
+    await desk.report({"app": SYNCED, "workers": SYNCED})
+
+    assert desk.condition("my-app")[:2] == ("Unknown", "ApplicationUnknown")
+    assert desk.status("my-app")["namespaces"]["summary"] == "2/2"
+
+
+async def test_secret_that_cannot_be_read_says_why_wherever_it_is() -> None:
+    """The administrator named it: `sources.namespaces` has no part in it, readable or not."""
+    key = "vault/secrets/license/key"
+    world = World(Ownership("operator-system/operator", SECRET_NAME), frozenset({"app"}), secret_keys=[key])
+    world.secret_licenses.doubt(key, "Secret vault/license does not exist")
+    writes = Writes()
+    plan = plan_table(world.sources(), (), CoverageSettings(SECRET_NAME, frozenset()), RoutingTable(SECRET_NAME))
+    reporter = Reporter(cast("KubeClient", writes), world, lambda: NOW, ValidityPolicy())
+    await reporter.report(Findings(plan, {}, ""))
+    told = {event["reason"]: event["message"] for event in writes.events}
+
+    assert told["SourceUnknown"] == "Secret vault/license does not exist"

@@ -281,6 +281,24 @@ def test_application_that_vanished_with_its_kind_takes_nothing_away(
     assert (covered, is_held) == (served(second.table, NAMES), bool(second.held))
 
 
+NAMESAKES: list[tuple[str, Definitions, str, set[str]]] = [
+    ("made anew by somebody", REMADE, "new-uid", {"app"}),
+    ("made anew with its kind", Definitions("crd-8", "crd-9"), "uid-of-app-my-app", {"app", "a"}),
+]
+
+
+@pytest.mark.parametrize(("definitions", "uid", "covered"), [row[1:] for row in NAMESAKES], ids=ids(NAMESAKES))
+def test_license_that_was_deleted_is_not_kept_for_a_lost_application(
+    definitions: Definitions, uid: str, covered: set[str]
+) -> None:
+    """Another License of its name does not keep it in effect, unless its kind was made anew and nobody deleted it."""
+    first = plan_table(Sources((a_license(),), (an_application("a"),), OLD), [], SETTINGS, NOTHING_YET)
+    again = a_license(metadata={"uid": "new-uid"})
+    second = plan_table(Sources((again,), (), definitions), [], SETTINGS, first.table)
+
+    assert ([uid], covered) == ([route.uid for route in second.table.routes], served(second.table, NAMES))
+
+
 def test_planning_twice_gives_the_same_table() -> None:
     """The plan converges in one step, in whatever order things are listed."""
     licenses = [a_license(), a_license("other")]

@@ -76,6 +76,13 @@ def a_copy(desired: DesiredSecret | None) -> ObservedSecret:
     return read_secret(render_secret("ns", desired, OWNERSHIP), OWNERSHIP)
 
 
+def fate(before: TablePlan, after: TablePlan, lic: License, later: License) -> Action | None:
+    """Tell what a plan does to the copy in a License's own namespace that an earlier plan made; None: it stays."""
+    home = lic.identity.namespace
+    found = contents(after, later).plan_copy(home, a_copy(contents(before, lic).desired(home, None)))
+    return found.action if found else None
+
+
 ENDS: list[tuple[str, Expiry, CoverageSettings, Moment, tuple[bool, bool]]] = [
     ("not yet", LATER, REVOKE, AGREED, (False, False)),
     ("retained", PAST, RETAIN, AGREED, (False, True)),
@@ -139,6 +146,7 @@ def test_oversized_license_that_ends_is_revoked_all_the_same() -> None:
 
     assert flags(after) == {"a": (True, False)}
     assert after.oversized == {home.identity.uid}
+    assert fate(before, after, home, ended) is Action.DELETE
 
 
 def test_license_held_for_a_lost_application_is_revoked_at_its_end() -> None:
@@ -149,6 +157,51 @@ def test_license_held_for_a_lost_application_is_revoked_at_its_end() -> None:
 
     assert flags(after) == {"a": (True, False)}
     assert after.table.listed == {"x": (0,)}
+    assert fate(before, after, home, replace(home, expiry=PAST)) is Action.DELETE
+
+
+def test_ended_license_without_a_place_in_the_table_is_revoked() -> None:
+    """One that takes too much of the table, and whose row got lost with it: its copies stay until its end."""
+    home = replace(a_license("a"), expiry=LATER)
+    before = plan_table(Sources((home,), (), moment=AGREED), (), REVOKE, NOTHING_YET)
+    large = an_application(*(f"{number:063}" for number in range(9_000)))
+    lost, ended = (
+        plan_table(Sources((lic,), (large,), moment=AGREED), (), REVOKE, NOTHING_YET)
+        for lic in (home, replace(home, expiry=PAST))
+    )
+
+    assert fate(before, lost, home, home) is None
+    assert fate(before, ended, home, home) is Action.DELETE
+    assert not contents(lost, home).decides_like(contents(ended, home))
+
+
+def test_revoked_license_takes_nothing_from_another_of_its_application_while_clocks_disagree() -> None:
+    """The older one was revoked; that the younger one has ended is not sure yet, so its credentials stay."""
+    old = replace(a_license("a", metadata={"name": "old"}), expiry=PAST)
+    new = replace(a_license("a", metadata={"name": "new", "creationTimestamp": "2026-01-02T00:00:00Z"}), expiry=LATER)
+    before = plan_table(Sources((old, new), (), moment=AGREED), (), REVOKE, NOTHING_YET)
+    copy = a_copy(contents(before, old, new).desired("app", None))
+    ended = replace(new, expiry=PAST)
+    after = plan_table(Sources((old, ended), (), moment=UNKNOWN_CLOCK), (), REVOKE, before.table)
+    found = contents(after, old, ended).plan_copy("app", copy)
+
+    assert [(route.expired, route.retained) for route in after.table.routes] == [(True, False), (False, True)]
+    assert found is not None
+    assert found.action is Action.NOTHING
+
+
+def test_frozen_license_does_not_take_over_from_one_that_is_retained() -> None:
+    """It has not ended, and has no entry either: what the one that ended has stays."""
+    old = replace(a_license("a", metadata={"name": "old"}), expiry=LATER)
+    new = a_license("a", metadata={"name": "new", "creationTimestamp": "2026-01-02T00:00:00Z"})
+    before = plan_table(Sources((old, new), (), moment=AGREED), (), RETAIN, NOTHING_YET)
+    copy = a_copy(contents(before, old, new).desired("app", None))
+    ended, frozen = replace(old, expiry=PAST), replace(new, expiry=Expiry(problem="no date"))
+    after = plan_table(Sources((ended, frozen), (), moment=AGREED), (), RETAIN, before.table)
+    found = contents(after, ended, frozen).plan_copy("app", copy)
+
+    assert found is not None
+    assert found.action is Action.NOTHING
 
 
 def test_license_that_still_pulls_goes_before_one_that_has_ended() -> None:
@@ -190,12 +243,11 @@ def test_deletion_says_why() -> None:
 
 def test_license_of_a_secret_that_cannot_be_read_now_is_held() -> None:
     """Unknown revokes nothing: its route stays and its entries in copies; known to be gone, both go."""
-    source = replace(vendor("a"), source="a/secrets/license/key", every_namespace=True, namespaces=("x",))
+    key = "a/secrets/license/key"
+    source = replace(vendor("a", uid=key), source=key, every_namespace=True, namespaces=("x",))
     before = plan_table(Sources((source,), (), Definitions("l", "a")), (), REVOKE, NOTHING_YET)
     copy = a_copy(contents(before, source).desired("ns", None))
-    unknown = plan_table(
-        Sources((), (), Definitions("l", "a"), unknown=frozenset({source.key})), (), REVOKE, before.table
-    )
+    unknown = plan_table(Sources((), (), Definitions("l", "a"), unknown=frozenset({key})), (), REVOKE, before.table)
     gone = plan_table(Sources((), (), Definitions("l", "a")), (), REVOKE, before.table)
     kept, revoked = (contents(planned).plan_copy("ns", copy) for planned in (unknown, gone))
     assert kept is not None

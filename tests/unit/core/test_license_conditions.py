@@ -214,6 +214,16 @@ def test_revoked_license_waits_for_nothing() -> None:
     ] == [("Synced", "True", "CredentialsRevoked"), ("Synced", "False", "SyncFailed")]
 
 
+def test_renewed_license_that_waits_for_the_clocks_is_not_told_to_be_renewed() -> None:
+    """Its end lies ahead; what keeps its credentials away is the clocks, and so it says."""
+    report = a_report(lic=a_license(**EXPIRING), standing=ExpiryStanding.REVOKED, renewed=True)
+    ready, _, _, expired = license_conditions(report)
+
+    assert "clocks" in ready.message
+    assert "it ends at 2030-07-27T00:00:00Z" in expired.message
+    assert "apply a renewed license" not in ready.message + expired.message
+
+
 def test_license_that_cannot_be_read_has_two_conditions() -> None:
     """Of a License without an ID nobody can say whether it is genuine or has ended."""
     conditions = license_conditions(

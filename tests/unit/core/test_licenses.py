@@ -191,6 +191,7 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     ("slug with a line break", {"spec": {"appSlug": "my-app\n", "licenseID": "abc"}}, "appSlug"),
     ("no license ID", {"spec": {"appSlug": "my-app"}}, "licenseID"),
     ("empty license ID", {"spec": {"appSlug": "my-app", "licenseID": ""}}, "licenseID"),
+    ("license ID beyond measure", {"spec": {"appSlug": "my-app", "licenseID": "x" * 4097}}, "licenseID"),
     ("license ID that is a number", {"spec": {"appSlug": "my-app", "licenseID": 5}}, "licenseID"),
 ]
 

@@ -277,6 +277,18 @@ def test_oversized_license_that_is_deleted_is_revoked() -> None:
     assert plan.action is Action.DELETE
 
 
+def test_frozen_license_does_not_keep_another_of_its_application_out() -> None:
+    """Where it has no entries, as in a new namespace or one that it would take over, the next one gives them."""
+    second = replace(LIVE, app_slug=HELD.app_slug)
+    before = contents([second])
+    both = contents([HELD, second], before)
+    copy = stored(before.desired("ns", None))
+    frozen = contents([FROZEN, second], both)
+
+    assert frozen.desired("later", None) == frozen.desired("ns", copy) == before.desired("ns", None)
+    assert frozen.desired("ns", stored(both.desired("ns", None))) == both.desired("ns", None)
+
+
 def test_rebuilt_row_of_a_frozen_license_takes_nothing_away() -> None:
     """A namespace that was unlisted during the pause keeps its copy, even if the table was lost meanwhile."""
     copy = stored(contents([HELD]).desired("ns", None))
@@ -285,6 +297,36 @@ def test_rebuilt_row_of_a_frozen_license_takes_nothing_away() -> None:
 
     assert rebuilt.desired("ns", copy) is None
     assert rebuilt.plan_copy("ns", copy) is None
+
+
+def test_rebuilt_row_of_a_frozen_license_leaves_its_entries_beside_a_live_one() -> None:
+    """The live one is written as usual; the frozen one keeps what it has, although its new row reaches less."""
+    before = contents([HELD, LIVE])
+    copy = stored(before.desired("ns", None))
+    everywhere = an_application("*", metadata={"namespace": "home", "labels": {"kots.io/app-slug": "live"}})
+    rotated = replace(LIVE, license_id=a_vendor("x", "rotated").license_id)
+    paused = replace(HELD, paused=True)
+    licenses = {lic.identity.uid: lic for lic in (paused, rotated)}
+    sources = Sources((paused, rotated), (everywhere,), noted=frozenset(licenses))
+    rebuilt = SecretContents(plan_table(sources, (), SETTINGS, NOTHING_YET), licenses)
+    was, now = auths(before.desired("ns", None)), auths(rebuilt.desired("ns", copy))
+
+    assert (of("held", was), True) == (of("held", now), of("live", was) != of("live", now))
+
+
+def test_copy_of_a_license_that_cannot_be_read_survives_a_lost_table() -> None:
+    """Nothing is known of it but that nobody revoked it; once it is known to be gone its copy goes."""
+    copy = stored(contents([HELD]).desired("ns", None))
+    unknown, gone = (
+        SecretContents(plan_table(Sources(unknown=uids), (), SETTINGS, NOTHING_YET), {})
+        for uids in (frozenset({HELD.identity.uid}), frozenset[str]())
+    )
+    removal = gone.plan_copy("ns", copy)
+
+    assert unknown.plan_copy("ns", copy) is None
+    assert removal is not None
+    assert removal.action is Action.DELETE
+    assert not unknown.decides_like(gone)
 
 
 @pytest.mark.parametrize(("namespace", "opted_out"), [("kube-system", False), ("ns", True)], ids=["setting", "label"])
