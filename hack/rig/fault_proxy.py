@@ -144,7 +144,7 @@ class FaultProxy:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._note(request)
         lost = False
-        while (rule := self._rules.at_start(request)) is not None:
+        for rule in self._rules.at_start(request):
             rule.claim()
             if isinstance(rule.fault, Delay):
                 await asyncio.sleep(rule.fault.seconds)

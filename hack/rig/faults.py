@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -114,7 +115,7 @@ class Rule:
 
 
 class Rules:
-    """The faults in force; the oldest that matches happens."""
+    """The faults in force, the oldest first."""
 
     def __init__(self) -> None:
         self._rules: list[Rule] = []
@@ -129,17 +130,18 @@ class Rules:
             rule.remove()
         self._rules = []
 
-    def at_start(self, request: web.BaseRequest) -> Rule | None:
-        """Find what happens to a request before it is passed on."""
+    def at_start(self, request: web.BaseRequest) -> Iterator[Rule]:
+        """Yield what happens to a request before it is passed on; each once, and in force when it is its turn."""
         return self._find(request, _AT_START)
 
     def in_stream(self, request: web.BaseRequest) -> Rule | None:
         """Find what happens to a watch that runs."""
-        return self._find(request, _IN_STREAM)
+        return next(self._find(request, _IN_STREAM), None)
 
-    def _find(self, request: web.BaseRequest, kinds: tuple[type[Fault], ...]) -> Rule | None:
-        rules = (rule for rule in self._rules if rule.left != 0 and isinstance(rule.fault, kinds))
-        return next((rule for rule in rules if rule.requests.match(request)), None)
+    def _find(self, request: web.BaseRequest, kinds: tuple[type[Fault], ...]) -> Iterator[Rule]:
+        for rule in self._rules:
+            if rule.left != 0 and isinstance(rule.fault, kinds) and rule.requests.match(request):
+                yield rule
 
 
 @dataclass(slots=True)

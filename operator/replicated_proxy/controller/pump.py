@@ -20,7 +20,7 @@ from typing import Any, Final
 import kopf
 
 from replicated_proxy.kube.client import Connection, Object, retry_pause
-from replicated_proxy.kube.hearing import Hearing
+from replicated_proxy.kube.hearing import Access, Hearing
 from replicated_proxy.kube.resources import Resource
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ logging.getLogger("kopf").setLevel(logging.WARNING)  # A line for each event and
 _ACCIDENTS: Final = 2
 _STEADY_SECONDS: Final = 20.0
 _ENDING_SECONDS: Final = 0.5  # kopf may take 5 s and more to end, in which nobody would watch.
+_IDLE_SECONDS: Final = 0.1  # kopf keeps a worker and a queue for each object that it saw; thousands at a start.
 QUIET_SECONDS: Final = 70.0  # Bookmarks come each minute; kopf asks anew after a silence as long as this.
 
 Deliver = Callable[[Resource, str | None, Object], None]
@@ -129,6 +130,7 @@ class EventPump:
                 self._told, self._stop = asyncio.Event(), threading.Event()
                 self.began = time.monotonic()
                 await self._run_once()
+                self._stop.set()  # A run that is left behind waits for it in a thread that Python joins at its exit.
                 if time.monotonic() - self.began > _STEADY_SECONDS:
                     self.failures = 0
                 if not self._told.is_set():
@@ -167,29 +169,22 @@ class EventPump:
     def _run_thread(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, ended: asyncio.Event) -> None:
         """Run kopf in this thread until it ends, by itself or because it is told to."""
         try:
-            asyncio.run(self._operate(loop, stop))
+            asyncio.run(self._operate(loop, stop, ended))
         except Exception as error:  # noqa: BLE001 - kopf ends with errors of any kind; the answer is always the same.
             _log.warning("kopf failed for %s: %s", self.pumped.name, error)
         finally:
             _call_soon(loop, ended.set)
 
-    async def _operate(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
+    async def _operate(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, ended: asyncio.Event) -> None:
         """Run one kopf operator with a registry of its own."""
         registry = kopf.OperatorRegistry()
-        logins = 0
-
-        async def login(**_: Any) -> kopf.AiohttpSession:
-            """Give kopf a session of ours; it asks again when the token was refused, and then not in a hurry."""
-            nonlocal logins
-            if logins:
-                await retry_pause(logins)
-            logins += 1
-            connection = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_await(self._connect), loop))
-            return self._session(connection)
-
-        kopf.on.login(registry=registry)(login)
+        access = Access(self.hearing)
+        kopf.on.login(registry=registry)(self._make_login(access, loop))
         for kind in self.pumped.kinds:
             self._register(registry, kind.resource, loop)
+        # A watcher that is told to end while it asks for its watch overhears that, and kopf waits for it for ever.
+        bystander = asyncio.create_task(access.given_up())
+        bystander.add_done_callback(lambda _: _call_soon(loop, ended.set))
         try:
             await kopf.operator(
                 registry=registry,
@@ -203,17 +198,31 @@ class EventPump:
         finally:
             stop.set()  # kopf waits for it in a thread of its own, without which this loop cannot be closed.
 
-    def _session(self, connection: Connection) -> kopf.AiohttpSession:
-        """Open a session at the API server that is listened to."""
-        access = kopf.ConnectionInfo(
-            server=connection.server,
-            ca_path=connection.ca_file,
-            certificate_path=connection.certificate_file,
-            private_key_path=connection.key_file,
-            token=connection.token,
-        )
-        session = self.hearing.session(access.as_ssl_context(), access.as_http_headers())
-        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+    def _make_login(
+        self, access: Access, loop: asyncio.AbstractEventLoop
+    ) -> Callable[..., Awaitable[kopf.AiohttpSession]]:
+        """Make what gives kopf a session of ours; it asks again when the token was refused, and then not in a hurry."""
+        logins = 0
+
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            """Open a session at the API server that is listened to."""
+            nonlocal logins
+            access.expect()
+            if logins:
+                await retry_pause(logins)
+            logins += 1
+            connection = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_await(self._connect), loop))
+            credentials = kopf.ConnectionInfo(
+                server=connection.server,
+                ca_path=connection.ca_file,
+                certificate_path=connection.certificate_file,
+                private_key_path=connection.key_file,
+                token=connection.token,
+            )
+            session = access.open(credentials.as_ssl_context(), credentials.as_http_headers())
+            return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+
+        return login
 
     def _register(self, registry: kopf.OperatorRegistry, resource: Resource, loop: asyncio.AbstractEventLoop) -> None:
         """Register the handler of one kind."""
@@ -242,6 +251,7 @@ def _settings(pumped: Pumped) -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.posting.enabled = False
+    settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.networking.error_backoffs = _EndlessBackoffs()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 
 from replicated_proxy.clock import Clock
@@ -68,6 +69,8 @@ class ControllerRole:
         )
         self._term: Term | None = None
         self._sources_due = asyncio.Event()
+        self._unknown_kinds = set(KINDS)
+        self._kinds_known = asyncio.Event()
 
     def problems(self) -> list[str]:
         """Say what is missing for the controller to be ready; a standby is, when it could take over."""
@@ -93,11 +96,12 @@ class ControllerRole:
         """Do everything side by side."""
         async with asyncio.TaskGroup() as group:
             for resource in KINDS:
-                group.create_task(self._lister.follow_definition(resource, self._definition_changed))
+                changed = partial(self._definition_changed, resource)
+                group.create_task(self._lister.follow_definition(resource, changed))
             group.create_task(self._office.publisher.follow(self._overview_due))
             group.create_task(self._office.certificates.follow())
             group.create_task(self._pump.run())
-            group.create_task(self._sources_pump.run())
+            group.create_task(self._pump_sources())
             group.create_task(self._watchdog.run())
             group.create_task(self._relist_sources())
             group.create_task(self._secret_licenses.run(self._overview_due))
@@ -136,10 +140,19 @@ class ControllerRole:
         if self._term:
             self._term.reconciler.queue.add(name)
 
-    def _definition_changed(self) -> None:
+    def _definition_changed(self, resource: Resource) -> None:
         """Look at our kinds anew: kopf by a fresh start, the caches by a listing."""
-        self._sources_pump.restart()
         self._sources_due.set()
+        if self._kinds_known.is_set():
+            self._sources_pump.restart()
+        self._unknown_kinds.discard(resource)
+        if not self._unknown_kinds:
+            self._kinds_known.set()
+
+    async def _pump_sources(self) -> None:
+        """Pump Licenses and Applications; from when it is known what is served, or kopf would have to start twice."""
+        await self._kinds_known.wait()
+        await self._sources_pump.run()
 
     def _look_again(self, resource: Resource) -> None:
         """List a kind ourselves after kopf did: it tells nothing of what was deleted before."""

@@ -6,13 +6,17 @@ more. kopf hands no bookmark on, but takes an HTTP session of ours; what it read
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import aiohttp
 
 from replicated_proxy.kube.resources import Resource
+
+_LOOK_SECONDS: Final = 0.25
+_CLOSED_LOOKS: Final = 4
 
 
 class Hearing:
@@ -60,6 +64,30 @@ class Hearing:
         """Open an HTTP session that notes what is read from it; its taker closes it."""
         connector = aiohttp.TCPConnector(limit=0, ssl=tls)
         return aiohttp.ClientSession(connector=connector, headers=headers, response_class=_overheard_by(self))
+
+
+class Access:
+    """The sessions of one user, who asks for a new one when a token was refused, and closes the last one at its end."""
+
+    def __init__(self, hearing: Hearing) -> None:
+        self._hearing = hearing
+        self._session: aiohttp.ClientSession | None = None
+
+    def expect(self) -> None:
+        """Say that a new session is on its way, however long that takes."""
+        self._session = None
+
+    def open(self, tls: ssl.SSLContext, headers: Mapping[str, str]) -> aiohttp.ClientSession:
+        """Open a session."""
+        self._session = self._hearing.session(tls, headers)
+        return self._session
+
+    async def given_up(self) -> None:
+        """Wait until the last session has been closed for a second, and none is on its way."""
+        closed = 0
+        while closed < _CLOSED_LOOKS:
+            await asyncio.sleep(_LOOK_SECONDS)
+            closed = closed + 1 if self._session is not None and self._session.closed else 0
 
 
 class _OverheardContent:

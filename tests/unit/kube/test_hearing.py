@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from replicated_proxy.kube.hearing import Hearing
+from replicated_proxy.kube import hearing as hearing_module
+from replicated_proxy.kube.hearing import Access, Hearing
 from replicated_proxy.kube.resources import NAMESPACES, SECRETS, Resource
 
 WATCH = {"watch": "true"}
@@ -135,3 +136,25 @@ async def test_other_paths_are_nobodys_sign(
         await answer.read()
 
     assert {hearing.age(SECRETS), hearing.age(NAMESPACES)} == {50}
+
+
+async def test_user_who_closes_its_session_has_given_up(hearing: Hearing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed session says that its user ends, unless a new one is on its way or open."""
+    monkeypatch.setattr(hearing_module, "_LOOK_SECONDS", 0.0)
+    access = Access(hearing)
+    watching = asyncio.ensure_future(access.given_up())
+    first = access.open(ssl.create_default_context(), {})
+    access.expect()
+    await first.close()
+    second = access.open(ssl.create_default_context(), {})
+    await let_others_run()
+    assert not watching.done()
+
+    await second.close()
+    await asyncio.wait_for(watching, timeout=10)
+
+
+async def let_others_run() -> None:
+    """Give the loop many turns."""
+    for _ in range(50):
+        await asyncio.sleep(0)
