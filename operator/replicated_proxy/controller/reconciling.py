@@ -31,6 +31,7 @@ from replicated_proxy.kube.resources import NAMESPACES
 from replicated_proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
+_PROGRESS_SECONDS = 5.0  # While thousands of namespaces are worked through nobody reads each number.
 _COALESCE_SECONDS = 0.2  # A burst of triggers makes one overview turn; nobody sees the difference.
 
 
@@ -69,6 +70,8 @@ class Reconciler:
         self._create_namespaces = settings.secret.create_namespaces
         self._overview_due = asyncio.Event()
         self._contents: SecretContents | None = None
+        self._report_after = clock.monotonic()
+        self._owed: asyncio.TimerHandle | None = None
         self.queue = queue
         self.results: dict[str, SyncResult] = {}
         self.ends: tuple[tuple[ExpiryStanding, datetime | None], ...] = ()
@@ -136,8 +139,22 @@ class Reconciler:
         self.ends = tuple((plan.standings[lic.identity.uid], lic.expiry.at) for lic in sources.licenses)
         self._alarm.set(next_change(sources.licenses, moment, self._settings.validity))
         await self._hands.publisher.publish(with_conflicts(plan.table, _conflicting(plan, self._world)))
-        if await self._hands.reporter.report(Findings(plan, self.results, self._hands.publisher.problem)):
+        if self._may_report() and await self._hands.reporter.report(
+            Findings(plan, self.results, self._hands.publisher.problem)
+        ):
             self.trigger_overview()
+
+    def _may_report(self) -> bool:
+        """Tell whether statuses are due: at once, but while namespaces are worked through only now and then."""
+        now = self._clock.monotonic()
+        left = self._report_after - now if len(self.queue) else 0.0
+        if self._owed is not None:
+            self._owed.cancel()
+        if left > 0:
+            self._owed = asyncio.get_running_loop().call_later(left, self.trigger_overview)
+            return False
+        self._report_after = now + _PROGRESS_SECONDS
+        return True
 
     def _adopt_contents(self, contents: SecretContents) -> None:
         """Look at every namespace again when what belongs there may have changed."""
