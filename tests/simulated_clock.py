@@ -110,3 +110,18 @@ class SkewedClock:
         await self._base.sleep(seconds / self._rate)
         while (left := self.frozen_until - self._base.monotonic()) > _SMALLEST:
             await self._base.sleep(left)
+
+
+class StandingClock:
+    """Monotonic seconds that stand where the test puts them.
+
+    Attributes:
+        now: the seconds.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Return the seconds."""
+        return self.now

@@ -7,30 +7,14 @@ import pytest
 from replicated_proxy.controller.restraint import CONTENDED, Deferred, Restraint
 from replicated_proxy.core.pull_secrets import Action, DesiredSecret, SecretPlan
 from replicated_proxy.core.statuses import SyncResult, SyncState
+from simulated_clock import StandingClock
 
 WANTED = DesiredSecret(b"{}", ("uid",))
 SYNCED = SyncResult(SyncState.SYNCED)
 
 
-class Clock:
-    """A clock that stands where it was put."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the seconds."""
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    """Return a clock that the test can move."""
-    return Clock()
-
-
-@pytest.fixture
-def restraint(clock: Clock) -> Restraint:
+def restraint(clock: StandingClock) -> Restraint:
     """Return one that lets two deletions through in a second."""
     return Restraint(2.0, clock)
 
@@ -40,7 +24,7 @@ def a_plan(action: Action, namespace: str = "app", desired: DesiredSecret | None
     return SecretPlan(action, namespace, None, desired)
 
 
-def repair(restraint: Restraint, clock: Clock) -> float:
+def repair(restraint: Restraint, clock: StandingClock) -> float:
     """Put a copy right as soon as that may be; returns the wait."""
     waited = 0.0
     while True:
@@ -57,7 +41,7 @@ def repair(restraint: Restraint, clock: Clock) -> float:
         clock.now += pause
 
 
-def test_first_writes_and_the_first_repair_wait_for_nothing(restraint: Restraint, clock: Clock) -> None:
+def test_first_writes_and_the_first_repair_wait_for_nothing(restraint: Restraint, clock: StandingClock) -> None:
     """A new copy, a new content and the repair of a copy happen at once."""
     for plan in (a_plan(Action.CREATE), a_plan(Action.UPDATE, desired=DesiredSecret(b"new"))):
         assert restraint.check(plan) is None
@@ -66,7 +50,7 @@ def test_first_writes_and_the_first_repair_wait_for_nothing(restraint: Restraint
     assert repair(restraint, clock) == 0
 
 
-def test_repairs_without_end_are_paced(restraint: Restraint, clock: Clock) -> None:
+def test_repairs_without_end_are_paced(restraint: Restraint, clock: StandingClock) -> None:
     """Each further repair waits twice as long, a minute at most."""
     restraint.note(a_plan(Action.CREATE))
     waits = [repair(restraint, clock) for _ in range(10)]
@@ -74,7 +58,7 @@ def test_repairs_without_end_are_paced(restraint: Restraint, clock: Clock) -> No
     assert waits == pytest.approx([0, 1, 2, 4, 8, 16, 32, 60, 60, 60])
 
 
-def test_namespace_counts_as_contended_until_it_is_calm(restraint: Restraint, clock: Clock) -> None:
+def test_namespace_counts_as_contended_until_it_is_calm(restraint: Restraint, clock: StandingClock) -> None:
     """What does not stay is said while it lasts, also while the copy is right, and not any more after some minutes."""
     restraint.note(a_plan(Action.CREATE))
     for _ in range(4):
@@ -93,7 +77,7 @@ def test_namespace_counts_as_contended_until_it_is_calm(restraint: Restraint, cl
     assert repair(restraint, clock) == 0
 
 
-def test_new_contents_are_no_fight(restraint: Restraint, clock: Clock) -> None:
+def test_new_contents_are_no_fight(restraint: Restraint, clock: StandingClock) -> None:
     """However often a License changes, each change reaches its copies at once."""
     for number in range(20):
         plan = a_plan(Action.UPDATE, desired=DesiredSecret(str(number).encode()))
@@ -102,7 +86,7 @@ def test_new_contents_are_no_fight(restraint: Restraint, clock: Clock) -> None:
         clock.now += 0.1
 
 
-def test_namespaces_are_apart(restraint: Restraint, clock: Clock) -> None:
+def test_namespaces_are_apart(restraint: Restraint, clock: StandingClock) -> None:
     """A fight in one namespace slows down no other, and ends with its namespace."""
     restraint.note(a_plan(Action.CREATE))
     for _ in range(6):
@@ -113,7 +97,7 @@ def test_namespaces_are_apart(restraint: Restraint, clock: Clock) -> None:
     assert restraint.check(a_plan(Action.CREATE)) is None
 
 
-def test_deletions_are_paced(restraint: Restraint, clock: Clock) -> None:
+def test_deletions_are_paced(restraint: Restraint, clock: StandingClock) -> None:
     """Two a second: two at once, and then each in its turn, which comes without asking anew."""
     plans = [a_plan(Action.DELETE, f"namespace-{number}", None) for number in range(4)]
     assert [restraint.check(plan) for plan in plans[:2]] == [None, None]

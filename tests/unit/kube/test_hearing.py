@@ -13,6 +13,7 @@ from aiohttp import web
 from replicated_proxy.kube import hearing as hearing_module
 from replicated_proxy.kube.hearing import Access, Hearing
 from replicated_proxy.kube.resources import NAMESPACES, SECRETS, Resource
+from simulated_clock import StandingClock
 
 WATCH = {"watch": "true"}
 
@@ -35,27 +36,10 @@ class Server:
         return response
 
 
-class Clock:
-    """A clock that stands where it was put."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the seconds."""
-        return self.now
-
-
 @pytest.fixture
 def server() -> Server:
     """Return the server's side."""
     return Server()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Return a clock that the test can move."""
-    return Clock()
 
 
 @pytest.fixture
@@ -65,7 +49,7 @@ def listed() -> list[Resource]:
 
 
 @pytest.fixture
-def hearing(clock: Clock, listed: list[Resource]) -> Hearing:
+def hearing(clock: StandingClock, listed: list[Resource]) -> Hearing:
     """Listen for two kinds."""
     return Hearing((NAMESPACES, SECRETS), clock, listed.append)
 
@@ -82,7 +66,7 @@ async def session(server: Server, hearing: Hearing) -> AsyncIterator[tuple[aioht
 
 
 async def test_listing_is_a_sign_of_its_kind(
-    session: tuple[aiohttp.ClientSession, str], hearing: Hearing, clock: Clock, listed: list[Resource]
+    session: tuple[aiohttp.ClientSession, str], hearing: Hearing, clock: StandingClock, listed: list[Resource]
 ) -> None:
     """A listing's answer is read as ever, told, and makes its kind young, but is no sign of its watch."""
     clock.now += 50
@@ -96,7 +80,7 @@ async def test_listing_is_a_sign_of_its_kind(
 
 
 async def test_refusal_is_no_sign(
-    session: tuple[aiohttp.ClientSession, str], server: Server, hearing: Hearing, clock: Clock
+    session: tuple[aiohttp.ClientSession, str], server: Server, hearing: Hearing, clock: StandingClock
 ) -> None:
     """An error answers a request and says nothing of the stream."""
     clock.now += 50
@@ -109,7 +93,11 @@ async def test_refusal_is_no_sign(
 
 
 async def test_bytes_of_a_watch_are_a_sign_and_its_head_is_none(
-    session: tuple[aiohttp.ClientSession, str], server: Server, hearing: Hearing, clock: Clock, listed: list[Resource]
+    session: tuple[aiohttp.ClientSession, str],
+    server: Server,
+    hearing: Hearing,
+    clock: StandingClock,
+    listed: list[Resource],
 ) -> None:
     """A stream that begins and brings nothing is as silent as one that is dead."""
     clock.now += 50
@@ -127,7 +115,7 @@ async def test_bytes_of_a_watch_are_a_sign_and_its_head_is_none(
 
 
 async def test_other_paths_are_nobodys_sign(
-    session: tuple[aiohttp.ClientSession, str], hearing: Hearing, clock: Clock
+    session: tuple[aiohttp.ClientSession, str], hearing: Hearing, clock: StandingClock
 ) -> None:
     """What kopf asks for beside its kinds counts for none of them."""
     clock.now += 50
