@@ -43,14 +43,17 @@ class LocalInstallation:
 
     def render(self, values: Json | None = None) -> list[Json]:
         """Render the chart without workloads; the webhook is called by URL, or left out."""
-        command = [str(self._helm), "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
-        rendered = yaml.safe_load_all(run(command, stdin=json.dumps(values or {})))
-        documents = [document for document in rendered if document and document["kind"] not in _WORKLOADS]
+        documents = [document for document in self.render_all(values) if document["kind"] not in _WORKLOADS]
         for document in documents:
             if document["kind"] == "MutatingWebhookConfiguration" and self._webhook_port:
                 for entry in document["webhooks"]:
                     entry["clientConfig"] = {"url": f"https://localhost:{self._webhook_port}/mutate"}
         return documents
+
+    def render_all(self, values: Json | None = None) -> list[Json]:
+        """Render the chart as it is."""
+        command = [str(self._helm), "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
+        return [document for document in yaml.safe_load_all(run(command, stdin=json.dumps(values or {}))) if document]
 
     def settings(self, values: Json | None = None) -> Json:
         """Return the settings that the chart renders, with what differs outside a Pod."""

@@ -73,7 +73,7 @@ class Installation:
 
     def cleanup(self, seconds: int = 60) -> tuple[int, list[Json]]:
         """Do what the hook does, as the account that the chart makes for it; returns the exit code and the log."""
-        rendered = self._cluster.render({**self._values, **_CLEANING})
+        rendered = self._cluster.render_all({**self._values, **_CLEANING})
         hooks = [document for document in rendered if _HOOK in _annotations(document)]
         (job,) = (document for document in hooks if document["kind"] == "Job")
         objects = [document for document in hooks if document is not job]
@@ -341,7 +341,7 @@ def test_the_hook_is_what_the_api_server_takes(cluster: Cluster, namespaces: Nam
     [home] = namespaces.create("restricted")
     cluster.kubectl("label", "namespace", home, "pod-security.kubernetes.io/enforce=restricted")
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={home}", "--timeout=30s")
-    hooks = [document for document in cluster.render(_CLEANING) if _HOOK in _annotations(document)]
+    hooks = [document for document in cluster.render_all(_CLEANING) if _HOOK in _annotations(document)]
     (job,) = (document for document in hooks if document["kind"] == "Job")
     pod = copy.deepcopy(job["spec"]["template"])
     pod |= {"apiVersion": "v1", "kind": "Pod"}

@@ -144,11 +144,12 @@ class Cleaner:
 
     async def _delete_copy(self, plan: SecretPlan) -> bool:
         """Delete the very Secret that was looked at; returns False where somebody was faster."""
-        uid = plan.observed.uid if plan.observed else ""
+        seen = plan.observed
+        uid, version = (seen.uid, seen.resource_version) if seen else ("", "")
         try:
-            await self._client.delete(SECRETS, self._ownership.secret_name, plan.namespace, uid)
+            await self._client.delete(SECRETS, self._ownership.secret_name, plan.namespace, uid, version)
         except (NotFound, Conflict):
-            return False  # Gone, or another one by now, which the next look around judges anew.
+            return False  # Gone, changed, or another one by now, which the next look around judges anew.
         _log.info("pull secret deleted", extra={"namespace": plan.namespace, "reason": plan.reason})
         return True
 

@@ -53,7 +53,8 @@ class Announcer:
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "generateName": f"{subject['name'][:_LONGEST_PREFIX]}-",
+                # Cut behind a dot it would be no name with the hyphen that follows.
+                "generateName": f"{subject['name'][:_LONGEST_PREFIX].rstrip('.')}-",
                 "namespace": subject["namespace"],
             },
             "involvedObject": subject,

@@ -94,10 +94,11 @@ class SecretWriter:
         return await self._client.merge(path, render_update(observed.namespace, desired, observed, self._ownership))
 
     async def _delete(self, plan: SecretPlan) -> None:
-        """Delete the very Secret that was observed."""
-        if plan.observed is not None:
+        """Delete the very Secret that was observed, if it is still as it was: somebody may have made it theirs."""
+        seen = plan.observed
+        if seen is not None:
             name = self._ownership.secret_name
-            await self._client.delete(SECRETS, name, plan.namespace, plan.observed.uid)
+            await self._client.delete(SECRETS, name, plan.namespace, seen.uid, seen.resource_version)
             self._secrets.forget(plan.namespace)
 
     async def _refresh(self, namespace: str) -> None:

@@ -197,10 +197,10 @@ class KubeClient:
         body = [dict(operation) for operation in operations]
         return await self._request("PATCH", path, query=query, body=body, content_type=JSON_PATCH)
 
-    async def delete(self, resource: Resource, name: str, namespace: str, uid: str) -> None:
-        """Delete this very object: with another UID by now the answer is a Conflict."""
-        body = {"preconditions": {"uid": uid}}
-        await self._request("DELETE", resource.path(name, namespace), body=body)
+    async def delete(self, resource: Resource, name: str, namespace: str, uid: str, version: str = "") -> None:
+        """Delete this very object, in this very state where a resourceVersion is given; otherwise it is a Conflict."""
+        preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        await self._request("DELETE", resource.path(name, namespace), body={"preconditions": preconditions})
 
     async def watch(
         self,

@@ -42,6 +42,7 @@ class Cluster(KubeClient):
     errors: dict[str, list[ApiError | None]] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     at_each: Callable[[], None] = lambda: None
+    after_listing: Callable[[], None] = lambda: None
 
     def _fail(self, what: str) -> None:
         """Raise the error that is next."""
@@ -55,7 +56,9 @@ class Cluster(KubeClient):
         assert field_selector == f"metadata.name={SETTINGS.secret.name}"
         self._fail("list")
         self.at_each()
-        return Listing(tuple(self.copies.values()), "1")
+        listing = Listing(tuple(self.copies.values()), "1")
+        self.after_listing()
+        return listing
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Json:
         """Read an object of the own namespace."""
@@ -65,15 +68,16 @@ class Cluster(KubeClient):
             raise NotFound(404, "NotFound", "no such thing")
         return found
 
-    async def delete(self, resource: Resource, name: str, namespace: str, uid: str) -> None:
-        """Delete what has this UID."""
+    async def delete(self, resource: Resource, name: str, namespace: str, uid: str, version: str = "") -> None:
+        """Delete what has this UID and, where one is given, this resourceVersion."""
         self._fail(namespace)
         place: dict[Any, Json] = self.home if namespace == SETTINGS.namespace else self.copies
         key = (resource.plural, name) if namespace == SETTINGS.namespace else namespace
         found = place.get(key)
         if found is None:
             raise NotFound(404, "NotFound", "gone")
-        if found["metadata"]["uid"] != uid:
+        metadata = found["metadata"]
+        if metadata["uid"] != uid or version not in {"", metadata.get("resourceVersion")}:
             raise Conflict(409, "Conflict", "another one by now")
         del place[key]
         self.deleted.append(f"{namespace}/{name}")
@@ -82,7 +86,7 @@ class Cluster(KubeClient):
 def a_copy(namespace: str, uid: str = "1", ownership: Ownership = OURS) -> Json:
     """Write a copy."""
     body = render_secret(namespace, DesiredSecret(b"{}"), ownership)
-    body["metadata"]["uid"] = uid
+    body["metadata"] |= {"uid": uid, "resourceVersion": "5"}
     return body
 
 
@@ -185,6 +189,21 @@ async def test_a_copy_that_comes_back_goes_too() -> None:
     assert await clean(cluster)
 
     assert len(cluster.deleted) == 2
+
+
+async def test_a_copy_that_became_somebody_else_s_meanwhile_stays() -> None:
+    """Marks taken off between the look around and the deletion count, although it is the same object."""
+    cluster = Cluster({"a": a_copy("a")})
+
+    def take_marks_off() -> None:
+        """Make it another's after it was listed."""
+        cluster.copies = {"a": {"metadata": {"namespace": "a", "uid": "1", "resourceVersion": "6"}}}
+
+    cluster.after_listing = take_marks_off
+    assert await clean(cluster)
+
+    assert set(cluster.copies) == {"a"}
+    assert cluster.deleted == []
 
 
 async def test_time_that_is_too_short_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:

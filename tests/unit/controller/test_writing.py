@@ -39,6 +39,7 @@ class Server:
     def __init__(self) -> None:
         self.error: ApiError | None = None
         self.done: list[str] = []
+        self.versions: list[str] = []
         self.present: Json = {}
 
     async def create(self, _resource: object, body: Json, namespace: str) -> Json:
@@ -49,8 +50,9 @@ class Server:
         """Change a Secret."""
         return self._do("merge", path.split("/")[4], body)
 
-    async def delete(self, _resource: object, _name: str, namespace: str, uid: str) -> None:
-        """Delete a Secret."""
+    async def delete(self, _resource: object, _name: str, namespace: str, uid: str, version: str) -> None:
+        """Delete a Secret, in the state that was seen."""
+        self.versions.append(version)
         self._do(f"delete {uid}", namespace, {})
 
     async def get(self, _resource: object, _name: str, _namespace: str) -> Json:
@@ -103,11 +105,12 @@ def desk() -> Desk:
 
 
 async def test_deletion_says_why(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    """A deletion goes to the very Secret that was seen, and the log says for what reason."""
+    """A deletion goes to the very Secret that was seen, as it was seen, and the log says for what reason."""
     with caplog.at_level(logging.INFO):
         assert await desk.writer.carry_out(a_deletion()) is None
 
     assert desk.server.done == ["delete u1 app"]
+    assert desk.server.versions == ["5"]
     (record,) = caplog.records
     assert (record.getMessage(), vars(record)["namespace"]) == ("pull secret deleted", "app")
     assert vars(record)["because"] == Removal.NOT_COVERED.value

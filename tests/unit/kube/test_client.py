@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ class Server:
     def __init__(self) -> None:
         self.answers: list[web.Response] = []
         self.asked: list[str] = []
+        self.bodies: list[str] = []
 
     def say(self, *bodies: bytes | str, status: int = 200, **headers: str) -> None:
         """Add answers."""
@@ -39,6 +41,7 @@ class Server:
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer a request."""
         self.asked.append(f"{request.method} {request.path_qs}")
+        self.bodies.append(await request.text())
         given = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return web.Response(body=given.body, status=given.status, headers=given.headers)
 
@@ -306,6 +309,19 @@ async def test_caller_stands_in_the_user_agent(tmp_path: Path) -> None:
     await runner.cleanup()
 
     assert heard == ["replicated-proxy-operator (pod-1)"]
+
+
+async def test_deletion_is_of_what_was_seen(client: KubeClient, server: Server) -> None:
+    """The API server is told which object is meant, and in which state where that matters."""
+    server.say("{}")
+
+    await client.delete(SECRETS, "name", "ns", "uid")
+    await client.delete(SECRETS, "name", "ns", "uid", "7")
+
+    assert [json.loads(body)["preconditions"] for body in server.bodies] == [
+        {"uid": "uid"},
+        {"uid": "uid", "resourceVersion": "7"},
+    ]
 
 
 async def test_every_write_of_a_gated_client_passes_the_gate(client: KubeClient, server: Server) -> None:
