@@ -89,8 +89,8 @@ def plan_certificates(observed: Observed, names: Sequence[str], now: datetime) -
     if isinstance(authority, str):
         return WriteAuthority(authority)
     bundle = read_bundle(observed.ca_secret or {}, authority, now)
-    if _is_used_up(authority.certificate_pem, now):
-        return WriteAuthority("the authority is due for its successor", bundle)
+    if problem := _succession(authority, now):
+        return WriteAuthority(problem, bundle)
     if observed.published != bundle:
         return PublishBundle("caBundle is not what the authority's Secret says", bundle)
     settled = observed.published_since is None or now >= observed.published_since + _PROPAGATION
@@ -123,6 +123,16 @@ def _usable_authority(secret: Body | None, now: datetime) -> Authority | str:
     if now >= authority.certificate.not_valid_after_utc:
         return "the authority has expired"
     return authority
+
+
+def _succession(authority: Authority, now: datetime) -> str:
+    """Say why another authority has to follow one that can be read, or nothing.
+
+    One that was made while a clock was ahead vouches for nothing until then, and that may take years.
+    """
+    if now < authority.certificate.not_valid_before_utc:
+        return "the authority is not valid yet: the clock that it was made by was ahead, or ours is behind"
+    return "the authority is due for its successor" if _is_used_up(authority.certificate_pem, now) else ""
 
 
 def _serving_problem(secret: Body | None, published: _Published, names: Sequence[str], now: datetime) -> str:

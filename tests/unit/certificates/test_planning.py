@@ -151,6 +151,29 @@ def test_expired_authority_starts_anew(settled: Cluster) -> None:
     assert settled.settle(later) == [WriteAuthority, PublishBundle, WriteServing]
 
 
+@pytest.mark.parametrize("days", [0.5, 0.7 * LEAF_DAYS, 0.7 * CA_DAYS, 1.5 * CA_DAYS])
+def test_clock_that_was_ahead_for_a_while_does_no_lasting_harm(settled: Cluster, days: float) -> None:
+    """What was made by a wrong date is replaced once the date is right again, in few steps."""
+    settled.settle(NOW + timedelta(days=days))
+    soon = NOW + timedelta(hours=1)
+
+    settled.settle(soon)
+
+    assert settled.distrust(soon) == ""
+    assert settled.plan(soon) is None
+
+
+def test_authority_of_a_clock_that_was_ahead_is_replaced_with_an_overlap(settled: Cluster) -> None:
+    """One that is not valid yet is followed by another at once; what was published goes on being trusted."""
+    settled.perform(WriteAuthority("a wrong date"), NOW + timedelta(days=400))
+    step = settled.plan()
+
+    assert isinstance(step, WriteAuthority)
+    assert "not valid yet" in step.reason
+    assert step.predecessors
+    assert settled.settle() == [WriteAuthority, PublishBundle, WriteServing]
+
+
 def test_authority_gets_its_successor_early_and_without_a_gap(settled: Cluster) -> None:
     """At two thirds of its life: a new authority, both published, the leaf a while after that, the old one out last.
 
