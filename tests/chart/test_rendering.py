@@ -83,6 +83,8 @@ def _actions(path: Path) -> list[str]:
         ({"settings": {"controller": {"leaseName": ""}}}, ["/settings/controller/leaseName"]),
         ({"settings": {"controller": {"leaseSeconds": 10}}}, ["renewSeconds 10", "less than the next"]),
         ({"settings": {"controller": {"retrySeconds": 10}}}, ["retrySeconds 10", "less than the next"]),
+        ({"fullnameOverride": "one", "settings": {"routesConfigMap": "one"}}, ["routesConfigMap", "another name"]),
+        ({"settings": {"certificates": {"caSecret": "one", "servingSecret": "one"}}}, ["caSecret", "different names"]),
         ({"settings": {"sources": {"secrets": [{"namespace": "a", "name": "b"}]}}}, ["/secrets/0", "'key'"]),
         ({"settings": {"sources": {"secrets": [{**_SOURCE, "slug": "x"}]}}}, ["/secrets/0", "slug", "not allowed"]),
         ({"settings": {"sources": {"secrets": [{**_SOURCE, "namespace": "A_b"}]}}}, ["/secrets/0/namespace", "A_b"]),

@@ -2,6 +2,7 @@
 {{- define "chart.guards" -}}
 {{- include "chart.guardInjectedLicense" . -}}
 {{- include "chart.guardLease" . -}}
+{{- include "chart.guardNames" . -}}
 {{- if has .Release.Namespace (list "kube-system" "kube-public" "kube-node-lease") -}}
 {{- fail (printf "replicated-proxy-operator cannot be installed into %s: give it a namespace of its own, for example --namespace replicated-proxy-operator --create-namespace" .Release.Namespace) -}}
 {{- end -}}
@@ -31,5 +32,16 @@
 {{- $lease := .Values.settings.controller -}}
 {{- if not (and (lt (float64 $lease.retrySeconds) (float64 $lease.renewSeconds)) (lt (float64 $lease.renewSeconds) (float64 $lease.leaseSeconds))) -}}
 {{- fail (printf "settings.controller has retrySeconds %v, renewSeconds %v and leaseSeconds %v: each must be less than the next" $lease.retrySeconds $lease.renewSeconds $lease.leaseSeconds) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The controller would write over, and the clean-up delete, what the release itself made under the same name. */}}
+{{- define "chart.guardNames" -}}
+{{- $settings := .Values.settings -}}
+{{- if eq $settings.routesConfigMap (include "chart.fullname" .) -}}
+{{- fail (printf "settings.routesConfigMap is %s, the name of the release's own ConfigMap: choose another name" $settings.routesConfigMap) -}}
+{{- end -}}
+{{- if eq $settings.certificates.caSecret $settings.certificates.servingSecret -}}
+{{- fail (printf "settings.certificates.caSecret and servingSecret are both %s: choose different names" $settings.certificates.caSecret) -}}
 {{- end -}}
 {{- end -}}

@@ -83,7 +83,15 @@ class CertificateKeeper:
         """Watch one place."""
         resource, name, namespace = self._where(place)
         async for body in follow_object(self._client, resource, name, namespace):
-            self._note(place, body)
+            if not self._is_outdated(place, body):
+                self._note(place, body)
+
+    def _is_outdated(self, place: str, body: Object | None) -> bool:
+        """Tell whether an event is late: that object was read, or written by ourselves, in a newer state."""
+        known = self._seen.get(place)
+        if body is None or known is None or read_identity(body).uid != read_identity(known).uid:
+            return False
+        return _version(body) < _version(known)
 
     def _where(self, place: str) -> tuple[Resource, str, str]:
         """Return kind, name and namespace of a place."""
@@ -259,3 +267,9 @@ def _published(configuration: Object | None) -> bytes | None:
         return base64.b64decode(text, validate=True) or None
     except ValueError:
         return None
+
+
+def _version(body: Object) -> int:
+    """Read an object's resourceVersion, ordered within one kind (KEP-5504); one that is none counts as the oldest."""
+    text = text_at(body, "metadata", "resourceVersion")
+    return int(text) if text.isdecimal() else 0

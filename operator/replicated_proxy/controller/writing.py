@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from replicated_proxy.controller.restraint import Restraint
 from replicated_proxy.controller.world import Store
@@ -23,6 +23,11 @@ from replicated_proxy.kube.resources import SECRETS
 from replicated_proxy.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
+_BEING_DELETED: Final = SyncResult(
+    SyncState.FAILED,
+    "BeingDeleted",
+    "the copy is being deleted and a finalizer of somebody else keeps it: remove the finalizer, and a new one is made",
+)
 
 
 class Stale(Exception):
@@ -54,6 +59,8 @@ class SecretWriter:
             Stale: somebody else was faster; plan again.
             Deferred: it has to wait.
         """
+        if plan.action is not Action.CONFLICT and plan.observed is not None and plan.observed.deleting:
+            return _BEING_DELETED if plan.desired else None  # Its last event brings the namespace back.
         if (result := self._restraint.check(plan)) is not None:
             return result
         try:

@@ -237,8 +237,14 @@ def with_conflicts(table: RoutingTable, namespaces: Iterable[str]) -> RoutingTab
 def _plan_route(
     lic: License, applications: Sequence[Application], settings: CoverageSettings, definitions: Definitions
 ) -> Route:
-    """Merge a License with its Applications: unions for lists, the oldest for hosts."""
+    """Merge a License with its Applications: unions for lists, the oldest for hosts.
+
+    What an Application says of images counts as far as it reaches itself. Who may reach is decided at admission; an
+    Application beside it that asks for no reach must not speak for other namespaces.
+    """
     named = applications if settings.heed_domains else ()
+    beyond = [item for item in applications if item.reaches_beyond]
+    at_home = [item for item in applications if not item.reaches_beyond]
     return Route(
         license=lic.key,
         uid=lic.identity.uid,
@@ -246,9 +252,10 @@ def _plan_route(
         app_slug=lic.app_slug,
         hosts=resolve_hosts(lic, named, settings.hosts),
         every_namespace=lic.every_namespace or any(item.every_namespace for item in applications),
-        excluded_images=tuple(dict.fromkeys(image for item in applications for image in item.excluded_images)),
-        claimed_images=tuple(dict.fromkeys(image for item in applications for image in item.additional_images)),
-        claimed_upstreams=tuple(dict.fromkeys(one for item in applications for one in item.upstreams)),
+        excluded_images=tuple(dict.fromkeys(image for item in beyond for image in item.excluded_images)),
+        excluded_at_home=tuple(dict.fromkeys(image for item in at_home for image in item.excluded_images)),
+        claimed_images=tuple(dict.fromkeys(image for item in beyond for image in item.additional_images)),
+        claimed_upstreams=tuple(dict.fromkeys(one for item in beyond for one in item.upstreams)),
         applications=tuple(item.identity.key for item in applications),
         definitions=replace(definitions, licenses="") if lic.source else definitions,
         created=lic.identity.created,

@@ -72,6 +72,7 @@ class ObservedSecret:
         content: the `.dockerconfigjson`, or None where it is missing or no base64.
         licenses: UIDs of the Licenses it was made from, as noted on it.
         other_keys: data keys that we did not write.
+        deleting: marked for deletion, and kept only by somebody's finalizer.
     """
 
     namespace: str
@@ -85,6 +86,7 @@ class ObservedSecret:
     content: bytes | None = field(default=None, repr=False)
     licenses: tuple[str, ...] = ()
     other_keys: tuple[str, ...] = ()
+    deleting: bool = False
 
     @property
     def foreign(self) -> bool:
@@ -122,6 +124,7 @@ def read_secret(body: Body, ownership: Ownership) -> ObservedSecret:
         content=content,
         licenses=tuple(filter(None, str(annotations.get(LICENSES_ANNOTATION, "")).split(","))),
         other_keys=tuple(sorted(key for key in mapping_at(body, "data") if key != DATA_KEY)),
+        deleting=bool(text_at(body, "metadata", "deletionTimestamp")),
     )
 
 

@@ -24,7 +24,7 @@ from replicated_proxy.core.images import (
 from replicated_proxy.core.namespaces import APP_LABEL, DISABLED, REWRITE_LABEL
 from replicated_proxy.core.pods import ImageSlot, Pod
 from replicated_proxy.core.reasons import Outcome, Reason
-from replicated_proxy.core.routes import Covering, Reach, Route, RoutingTable
+from replicated_proxy.core.routes import Covering, Reach, RoutingTable
 
 _LONGEST_NAME: Final = 255  # Runtimes with the older rule count the host (references.md 1.5).
 _PLACEHOLDER: Final = "auto"  # Istio's gateway injection replaces exactly this text.
@@ -196,17 +196,19 @@ def _settled(reference: ImageReference, context: RewriteContext) -> Reason | Non
         return Reason.ALREADY_PROXIED
     if reference.domain == route.hosts.registry:
         return Reason.REPLICATED_REGISTRY
-    if _is_excluded(reference, route, context.policy):
+    if _is_excluded(reference, context):
         return Reason.EXCLUDED
     if reference.domain != route.hosts.default_registry and not _is_wanted(reference, context):
         return Reason.NOT_CLAIMED
     return None
 
 
-def _is_excluded(reference: ImageReference, route: Route, policy: RewritePolicy) -> bool:
-    """Tell whether settings or the Application take the image out."""
-    return any(pattern.matches(reference) for pattern in policy.exclude) or any(
-        image.matches(reference) for image in route.excluded_images
+def _is_excluded(reference: ImageReference, context: RewriteContext) -> bool:
+    """Tell whether settings or an Application take the image out."""
+    route = context.covering.route
+    at_home = route.excluded_at_home if context.covering.reach is Reach.OWN else ()
+    return any(pattern.matches(reference) for pattern in context.policy.exclude) or any(
+        image.matches(reference) for image in (*route.excluded_images, *at_home)
     )
 
 

@@ -54,6 +54,7 @@ class Route:
         expired: whether it has expired while credentials and rewriting are revoked on expiry.
         retained: whether it has expired and is used all the same.
         excluded_images: never rewritten for it.
+        excluded_at_home: likewise, in its own namespace.
         claimed_images, claimed_upstreams: what is its own where only `"*"` covers.
         applications: `namespace/name` of the Applications bound to it.
         definitions: under which CustomResourceDefinitions it was read.
@@ -68,6 +69,7 @@ class Route:
     expired: bool = False
     retained: bool = False
     excluded_images: tuple[ImageSelector, ...] = ()
+    excluded_at_home: tuple[ImageSelector, ...] = ()
     claimed_images: tuple[ImageSelector, ...] = ()
     claimed_upstreams: tuple[RepositoryPattern, ...] = ()
     applications: tuple[str, ...] = ()

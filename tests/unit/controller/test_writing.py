@@ -116,6 +116,27 @@ async def test_deletion_says_why(desk: Desk, caplog: pytest.LogCaptureFixture) -
     assert vars(record)["because"] == Removal.NOT_COVERED.value
 
 
+HELD: list[tuple[str, DesiredSecret | None, SyncState | None]] = [
+    ("wanted", WANTED, SyncState.FAILED),
+    ("not wanted", None, None),
+]
+
+
+@pytest.mark.parametrize(("desired", "state"), [row[1:] for row in HELD], ids=[row[0] for row in HELD])
+async def test_copy_that_is_being_deleted_is_left_alone(
+    desk: Desk, desired: DesiredSecret | None, state: SyncState | None
+) -> None:
+    """Where somebody's finalizer keeps it nothing is sent; where a copy is wanted the failure says what to do."""
+    body = a_copy()
+    body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    changed = DesiredSecret(b'{"auths":{"a":{}}}', ("uid",)) if desired else None
+    result = await desk.writer.carry_out(plan_secret("app", changed, read_secret(body, OWNERSHIP)))
+
+    assert desk.server.done == []
+    assert (result.state if result else None) == state
+    assert result is None or "remove the finalizer" in result.message
+
+
 async def test_deletions_wait_their_turn(desk: Desk) -> None:
     """With one deletion a second the second one is deferred, and nothing is sent for it before."""
     await desk.writer.carry_out(a_deletion("one"))

@@ -99,9 +99,10 @@ def test_routes_and_applications_are_oldest_first() -> None:
 
 
 def test_route_merges_what_its_applications_say() -> None:
-    """Excluded, additional and upstream images are unions, each entry once."""
+    """Excluded, additional and upstream images of Applications that reach are unions, each entry once."""
     applications = [
         an_application(
+            "*",
             metadata={"name": name, "annotations": {"proxy.kots.io/upstreams": f"quay.io/{name},ghcr.io"}},
             excludedImages=["auto", name],
             additionalImages=[name],
@@ -116,6 +117,20 @@ def test_route_merges_what_its_applications_say() -> None:
         [image.text for image in route.claimed_images],
         [pattern.text for pattern in route.claimed_upstreams],
     )
+
+
+def test_application_that_reaches_nowhere_speaks_for_its_own_namespace_only() -> None:
+    """Beside an Application that reaches it claims nothing and excludes nothing where only the other one reaches."""
+    reaching = an_application("*", metadata={"name": "reaching"})
+    beside = an_application(
+        metadata={"name": "beside", "annotations": {"proxy.kots.io/upstreams": "docker.io"}},
+        excludedImages=["auto"],
+        additionalImages=["ghcr.io/anybody/anything"],
+    )
+    (route,) = plan([a_license()], [reaching, beside]).table.routes
+
+    assert (route.excluded_images, route.claimed_images, route.claimed_upstreams) == ((), (), ())
+    assert [image.text for image in route.excluded_at_home] == ["auto"]
 
 
 def test_settings_reach_the_table() -> None:

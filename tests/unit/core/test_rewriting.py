@@ -281,6 +281,17 @@ def test_application_excludes_images() -> None:
     assert expected == decide("redis:7", route).reason
 
 
+AT_HOME: list[tuple[str, Reason | None]] = [("ns", Reason.EXCLUDED), ("elsewhere", None)]
+
+
+@pytest.mark.parametrize(("home", "expected"), AT_HOME, ids=ids(AT_HOME))
+def test_application_that_reaches_nowhere_excludes_at_home(home: str, expected: Reason | None) -> None:
+    """In the License's own namespace its exclusions count, in a listed one they do not."""
+    route = a_route(namespace=home, excluded_at_home=selectors("redis"))
+
+    assert expected == decide("redis:7", route, listed={"ns": (0,)}).reason
+
+
 CLAIMS = list(
     itertools.chain(
         [

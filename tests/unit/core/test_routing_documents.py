@@ -27,6 +27,7 @@ FULL_ROUTE = a_route(
     every_namespace=True,
     expired=True,
     excluded_images=selectors("auto", "nginx:1", "Not An Image"),
+    excluded_at_home=selectors("redis"),
     claimed_images=selectors("quay.io/acme/api"),
     claimed_upstreams=patterns("quay.io/acme", "*.example.com", " index.docker.io/x "),
     applications=("app/one", "app/two"),
