@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 
@@ -59,6 +59,21 @@ class _EndlessBackoffs:
         yield from (1.0, 2.0, 4.0)
         while True:
             yield 10.0
+
+
+class _NoEssence(kopf.DiffBaseStorage):
+    """Keeps no last handled state: nothing here asks kopf what changed, and it copies each object to find out."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Find nothing worth comparing."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        """Know of no earlier state."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +267,7 @@ def _settings(pumped: Pumped) -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.posting.enabled = False
     settings.queueing.idle_timeout = _IDLE_SECONDS
+    settings.persistence.diffbase_storage = _NoEssence()
     settings.networking.error_backoffs = _EndlessBackoffs()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10

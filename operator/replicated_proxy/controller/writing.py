@@ -124,11 +124,12 @@ class SecretWriter:
         self._secrets.apply("MODIFIED", body)
 
     def _count(self, plan: SecretPlan) -> None:
-        """Log and count a write that succeeded."""
+        """Log and count a write that succeeded; thousands of first copies are told by the status and the metric."""
         done = f"{plan.action.value}d"
         self._metrics.secret_syncs.labels(done).inc()
         because = {"because": plan.reason} if plan.reason else {}
-        _log.info("pull secret %s", done, extra={"namespace": plan.namespace, **because})
+        level = logging.DEBUG if plan.action is Action.CREATE else logging.INFO
+        _log.log(level, "pull secret %s", done, extra={"namespace": plan.namespace, **because})
 
     def _fail(self, namespace: str, error: ApiError) -> SyncResult:
         """Log and count a write that failed, and say why in the API server's words."""
