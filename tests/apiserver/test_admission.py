@@ -334,10 +334,9 @@ def test_dry_run_is_answered_and_counted_apart(
 
 def test_wildcard_alone_makes_nobody_s_image_the_application_s(pods: Callable[[Json], Json]) -> None:
     """Where only `"*"` covers, an unclaimed Pod stays as it is, and one that names the application is rewritten."""
-    unclaimed = pods(a_pod(namespace=WILDCARD_ONLY))
+    unclaimed, labels = pods(a_pod(namespace=WILDCARD_ONLY)), {"labels": {"proxy.kots.io/app": "my-app"}}
     assert (image_of(unclaimed), secrets_of(unclaimed)) == (IMAGE, [])
-    claimed = {"labels": {"proxy.kots.io/app": "my-app"}}
-    assert image_of(pods(a_pod("claimed", namespace=WILDCARD_ONLY, metadata=claimed))) == f"{PROXY}/{IMAGE}"
+    assert image_of(pods(a_pod("claimed", namespace=WILDCARD_ONLY, metadata=labels))) == f"{PROXY}/{IMAGE}"
 
 
 def test_namespace_and_pod_in_one_manifest(cluster: Cluster, pods: Callable[[Json], Json]) -> None:
