@@ -18,6 +18,7 @@ from operating import Cluster, Json, a_license, foreign_secret
 from rig.binaries import provide
 from rig.cache import REPOSITORY
 from rig.controlplane import ControlPlane
+from rig.errors import RigError
 from rig.roles import RoleProcess
 from rig.waiting import wait_until
 from signing import SigningKeys, sign_license
@@ -236,9 +237,19 @@ def _tell(cluster: Cluster, case: Case) -> str:
     cluster.kubectl("create", "namespace", case.name)
     case.make(cluster, case.name)
     cluster.await_condition(case.name, *case.settled, name=case.license)
-    wait_until(lambda: _is_at_rest(cluster, case), what=f"case {case.name} to come to rest", seconds=30)
+    _await_rest(cluster, case)
     text = cluster.kubectl("describe", "licenses.kots.io", case.license, "-n", case.name)
     return f"## {case.title}\n\n```text\n{_shorten(text)}\nWarnings:\n{_warnings(cluster, case)}\n```\n"
+
+
+def _await_rest(cluster: Cluster, case: Case) -> None:
+    """Wait until everything that there is to say about a License has been said; a case that does not rest shows why."""
+    try:
+        wait_until(lambda: _is_at_rest(cluster, case), what=f"case {case.name} to come to rest", seconds=60)
+    except RigError as error:
+        body = cluster.get("licenses.kots.io", case.license, "-n", case.name)
+        told = [(event["type"], event["reason"]) for event in cluster.events(case.name, case.license)]
+        raise RigError(f"{error}: Events {told}, status {body.get('status')}") from error
 
 
 def _is_at_rest(cluster: Cluster, case: Case) -> bool:

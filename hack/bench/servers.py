@@ -38,7 +38,7 @@ async def serve_ours(folder: Path) -> int:
     metrics, tables = Metrics(), TableHolder()
     material = _material(folder, metrics)
     tables.update({"data": {DATA_KEY: encode_table(_table(settings))}})
-    server = ReviewServer(settings.webhook, material.context, ReviewHandler(tables, settings.policy(), metrics).answer)
+    server = ReviewServer(settings.webhook, material.context, ReviewHandler(tables, settings.policy(), Known(), metrics).answer)
     await server.start()
     return server.port
 

@@ -68,7 +68,10 @@ def _actions(path: Path) -> list[str]:
         ({"imgae": {}}, ["imgae", "not allowed"]),
         ({"image": {"name": "x"}}, ["/image", "name", "not allowed"]),
         ({"settings": {"rewrite": {"modes": "all"}}}, ["/settings/rewrite", "modes"]),
-        ({"settings": {"rewrite": {"mode": "some"}}}, ["/settings/rewrite/mode", "'all'", "'listed'", "'off'"]),
+        (
+            {"settings": {"rewrite": {"mode": "some"}}},
+            ["/settings/rewrite/mode", "'private'", "'all'", "'listed'", "'off'"],
+        ),
         ({"settings": {"secret": {"name": "Not_A_Name"}}}, ["/settings/secret/name", "Not_A_Name"]),
         ({"webhook": {"replicas": "two"}}, ["/webhook/replicas", "integer"]),
         ({"webhook": {"timeoutSeconds": 31}}, ["/webhook/timeoutSeconds", "30"]),

@@ -32,7 +32,7 @@ def test_nothing_written_means_the_defaults() -> None:
 def test_names_are_those_of_the_specification() -> None:
     """The fixed names hold unless somebody changes them."""
     settings = Settings()
-    expected = ("replicated-proxy-registry", "replicated-proxy-routes", Mode.ALL, WildcardScope.CLAIMED)
+    expected = ("replicated-proxy-registry", "replicated-proxy-routes", Mode.PRIVATE, WildcardScope.CLAIMED)
 
     assert expected == (
         settings.secret.name,
@@ -140,8 +140,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("controller.concurrency", 0, "1 or more"),
     ("controller.sweepSeconds", "10m", "a number"),
     ("controller.sweepSeconds", False, "a number"),
-    ("rewrite.mode", "private", "all, listed, off"),
-    ("rewrite.mode", ["all"], "all, listed, off"),
+    ("rewrite.mode", "private", "private, all, listed, off"),
+    ("rewrite.mode", ["all"], "private, all, listed, off"),
     ("rewrite.wildcardScope", "all", "Claimed, All"),
     ("rewrite", "all", "mapping"),
     ("rewrite", None, "mapping"),

@@ -13,7 +13,7 @@ from builders import a_pod, a_table
 from keyring import Keyring
 from replicated_proxy.core.admission import PodReview, review_pod
 from replicated_proxy.core.images import InvalidImageReference, parse_image
-from replicated_proxy.core.rewriting import RewritePolicy
+from replicated_proxy.core.rewriting import Mode, RewritePolicy
 
 Row = dict[str, Any]
 
@@ -59,7 +59,7 @@ def test_reference_is_parsed_as_the_kubelet_does(row: Row) -> None:
 @pytest.mark.parametrize("row", read_rows("rewrites.json", "image"))
 def test_image_is_rewritten_as_told(row: Row) -> None:
     """With default hosts, mode `all` and the namespace's own License an image becomes what the row says."""
-    verdict = review_pod(PodReview("app", a_pod(row["image"])), a_table(), RewritePolicy())
+    verdict = review_pod(PodReview("app", a_pod(row["image"])), a_table(), RewritePolicy(mode=Mode.ALL))
 
     (decision,) = verdict.decisions
 

@@ -20,6 +20,11 @@
 {{- include "chart.fullname" . }}-webhook
 {{- end -}}
 
+{{/* The headless Service whose addresses are the webhook's replicas; they exist for the controller alone. */}}
+{{- define "chart.replicasService" -}}
+{{- include "chart.webhookName" . }}-replicas
+{{- end -}}
+
 {{/* Everything of the uninstallation hook, its ServiceAccount included. */}}
 {{- define "chart.cleanupName" -}}
 {{- include "chart.fullname" . }}-cleanup

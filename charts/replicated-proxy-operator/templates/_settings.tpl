@@ -5,6 +5,9 @@
 {{- $_ := set $settings "installation" ($settings.installation | default $release) -}}
 {{- $_ := set $settings.webhook "serviceName" (include "chart.webhookName" .) -}}
 {{- $_ := set $settings.webhook "configurationName" (include "chart.fullname" .) -}}
+{{- if hasKey $settings "detection" -}}
+{{- $_ := set $settings.detection "replicasService" (include "chart.replicasService" .) -}}
+{{- end -}}
 {{- $_ := set $settings.sources "secrets" (include "chart.secretSources" . | fromJsonArray) -}}
 {{- $_ := unset $settings.proxy "allowedHosts" -}}
 {{- /* An unquoted "off" is "false" in YAML. */ -}}

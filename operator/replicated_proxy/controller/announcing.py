@@ -10,11 +10,12 @@ from typing import Any, Final
 from replicated_proxy.core.conditions import Condition
 from replicated_proxy.core.objects import Body, ObjectIdentity, format_timestamp, text_at
 from replicated_proxy.core.pull_secrets import MANAGER
-from replicated_proxy.kube.client import KubeClient
+from replicated_proxy.kube.client import KubeClient, retry_pause
 from replicated_proxy.kube.errors import ApiError
 from replicated_proxy.kube.resources import CORE_EVENTS
 
 _log = logging.getLogger(__name__)
+_TRIES: Final = 4
 _LONGEST_PREFIX: Final = 50  # An Event's name is that of its object and a few random characters.
 
 
@@ -44,7 +45,10 @@ class Announcer:
         self._now = now
 
     async def announce(self, subject: dict[str, Any], condition: Condition) -> None:
-        """Tell one transition; a lost Event is not worth a retry, since the status says the same."""
+        """Tell one transition; one that was not taken for a passing reason is told again, a few times.
+
+        More would be too much: statuses wait for it, and the status says the same.
+        """
         where = f"{subject['kind']} {subject['namespace']}/{subject['name']}"
         level = logging.WARNING if condition.alarming else logging.INFO
         _log.log(level, "%s: %s=%s %s", where, condition.type, condition.status, condition.reason)
@@ -67,7 +71,17 @@ class Announcer:
             "lastTimestamp": moment,
             "count": 1,
         }
-        try:
-            await self._client.create(CORE_EVENTS, event, subject["namespace"])
-        except ApiError as error:
-            _log.info("event not posted: %s", error)
+        await self._post(event, subject["namespace"])
+
+    async def _post(self, event: dict[str, Any], namespace: str) -> None:
+        """Post an Event."""
+        for attempt in range(_TRIES):
+            try:
+                await self._client.create(CORE_EVENTS, event, namespace)
+            except ApiError as error:
+                _log.info("event not posted: %s", error)
+                if not error.passing or attempt == _TRIES - 1:
+                    return
+                await retry_pause(attempt, error)
+            else:
+                return

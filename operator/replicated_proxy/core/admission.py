@@ -18,6 +18,7 @@ from replicated_proxy.core.rewriting import (
     select_route,
 )
 from replicated_proxy.core.routes import Reach, RoutingTable
+from replicated_proxy.core.visibility import VisibilityOf, assume_private
 
 ORIGINAL_IMAGES_ANNOTATION: Final = "proxy.kots.io/original-images"
 _LONGEST_WARNING: Final = 120  # What clients are asked to show (AdmissionResponse.warnings).
@@ -67,7 +68,9 @@ class Verdict:
     audit: Mapping[str, str] = field(default_factory=dict)
 
 
-def review_pod(review: PodReview, table: RoutingTable, policy: RewritePolicy) -> Verdict:
+def review_pod(
+    review: PodReview, table: RoutingTable, policy: RewritePolicy, visibility_of: VisibilityOf = assume_private
+) -> Verdict:
     """Decide a Pod. Decisions come from the images, never from a marker, so a second review changes nothing."""
     if review.pod.is_mirror or NODES_GROUP in review.groups:
         return _left_alone(Reason.MIRROR_POD, review.namespace)
@@ -75,16 +78,20 @@ def review_pod(review: PodReview, table: RoutingTable, policy: RewritePolicy) ->
     if isinstance(context, Reason):
         return _left_alone(context, review.namespace)
     if review.ephemeral:
-        return _review_ephemeral(review, table.secret_name, context)
+        return _review_ephemeral(review, table.secret_name, context, visibility_of)
     decisions = tuple(
-        decide_image(slot, context) for slot in review.pod.slots if slot.carrier is not Carrier.EPHEMERAL_CONTAINERS
+        decide_image(slot, context, visibility_of)
+        for slot in review.pod.slots
+        if slot.carrier is not Carrier.EPHEMERAL_CONTAINERS
     )
     annotation, note = _annotate(review.pod, decisions)
     patch = (*_patch_images(decisions), *_patch_secret(review.pod, decisions, table.secret_name), *annotation)
     return _answer(patch, decisions, context, note)
 
 
-def _review_ephemeral(review: PodReview, secret_name: str, context: RewriteContext) -> Verdict:
+def _review_ephemeral(
+    review: PodReview, secret_name: str, context: RewriteContext, visibility_of: VisibilityOf
+) -> Verdict:
     """Decide the new ephemeral containers.
 
     The API server drops every other change on this subresource, so the pull secret cannot be added: without it a
@@ -95,7 +102,7 @@ def _review_ephemeral(review: PodReview, secret_name: str, context: RewriteConte
         for slot in review.pod.slots
         if slot.carrier is Carrier.EPHEMERAL_CONTAINERS and slot.name not in review.known_ephemeral
     ]
-    decisions = tuple(decide_image(slot, context) for slot in new)
+    decisions = tuple(decide_image(slot, context, visibility_of) for slot in new)
     if secret_name not in (review.pod.pull_secrets or ()):
         decisions = tuple(map(_without_secret, decisions))
     return _answer(tuple(_patch_images(decisions)), decisions, context, "")

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     EXCLUDED = "excluded"
     NOT_CLAIMED = "not-claimed"
     TOO_LONG = "too-long"
+    INTERNAL_HOST = "internal-host"
+    PUBLIC = "public"
 
     # Of an ephemeral container: its Pod lacks the pull secret, which cannot be added any more.
     NO_PULL_SECRET = "no-pull-secret"  # noqa: S105 - likewise.

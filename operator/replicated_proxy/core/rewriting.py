@@ -25,6 +25,7 @@ from replicated_proxy.core.namespaces import APP_LABEL, DISABLED, REWRITE_LABEL
 from replicated_proxy.core.pods import ImageSlot, Pod
 from replicated_proxy.core.reasons import Outcome, Reason
 from replicated_proxy.core.routes import Covering, Reach, RoutingTable
+from replicated_proxy.core.visibility import Visibility, VisibilityOf, assume_private
 
 _LONGEST_NAME: Final = 255  # Runtimes with the older rule count the host (references.md 1.5).
 _PLACEHOLDER: Final = "auto"  # Istio's gateway injection replaces exactly this text.
@@ -33,6 +34,7 @@ _PLACEHOLDER: Final = "auto"  # Istio's gateway injection replaces exactly this 
 class Mode(StrEnum):
     """Which images are wanted."""
 
+    PRIVATE = "private"
     ALL = "all"
     LISTED = "listed"
     OFF = "off"
@@ -58,7 +60,7 @@ class RewritePolicy:
         excluded_owners: `Kind.group` of controllers that compare images and would recreate Pods for ever.
     """
 
-    mode: Mode = Mode.ALL
+    mode: Mode = Mode.PRIVATE
     include: tuple[RepositoryPattern, ...] = ()
     exclude: tuple[RepositoryPattern, ...] = ()
     wildcard_scope: WildcardScope = WildcardScope.CLAIMED
@@ -151,8 +153,13 @@ def _choose(covering: tuple[Covering, ...], pod: Pod) -> Covering | Reason:
     return Reason.AMBIGUOUS_LICENSE
 
 
-def decide_image(slot: ImageSlot, context: RewriteContext) -> ImageDecision:
-    """Decide one image of a Pod that a License decides."""
+def decide_image(
+    slot: ImageSlot, context: RewriteContext, visibility_of: VisibilityOf = assume_private
+) -> ImageDecision:
+    """Decide one image of a Pod that a License decides.
+
+    Who can pull the image is the last question: it may take a registry's answer, the others take nothing.
+    """
     if slot.pull_never:
         return _untouched(slot, Reason.PULL_NEVER)
     if slot.image == _PLACEHOLDER:
@@ -166,7 +173,21 @@ def decide_image(slot: ImageSlot, context: RewriteContext) -> ImageDecision:
     reason = _unsuitable_host(reference.domain) or _settled(reference, context)
     if reason is not None:
         return _untouched(slot, reason, needs_license=_needs_license(reference, reason))
-    return _rewrite(slot, reference, context)
+    return _unless_nodes_can_pull(_rewrite(slot, reference, context), reference, context, visibility_of)
+
+
+# What nodes can pull by themselves.
+_VISIBLE_TO_NODES: Final = {Visibility.PUBLIC: Reason.PUBLIC, Visibility.INTERNAL: Reason.INTERNAL_HOST}
+
+
+def _unless_nodes_can_pull(
+    decision: ImageDecision, reference: ImageReference, context: RewriteContext, visibility_of: VisibilityOf
+) -> ImageDecision:
+    """Take back a rewrite that is not needed, where the mode asks for that."""
+    if context.policy.mode is not Mode.PRIVATE or decision.outcome is not Outcome.REWRITTEN:
+        return decision
+    seen = _VISIBLE_TO_NODES.get(visibility_of(reference))
+    return decision if seen is None else _untouched(decision.slot, seen)
 
 
 def _untouched(slot: ImageSlot, reason: Reason, *, needs_license: bool = False) -> ImageDecision:

@@ -14,6 +14,8 @@ FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 GONE: Final = 410
+_TOO_MANY: Final = 429
+_ILL: Final = 500
 _LONGEST_RETRY_AFTER: Final = 60.0  # Somebody between us and the server could ask for a year.
 
 
@@ -38,6 +40,11 @@ class ApiError(Exception):
         self.reason = reason
         self.cause = cause
         self.retry_after = 0.0
+
+    @property
+    def passing(self) -> bool:
+        """Tell whether the same request may succeed a moment later: nobody answered, or the server was busy or ill."""
+        return self.status in {0, _TOO_MANY} or self.status >= _ILL
 
 
 class Unreachable(ApiError):

@@ -9,6 +9,7 @@ from replicated_proxy.settings.loading import InvalidSettings, load_settings, pa
 from replicated_proxy.settings.model import (
     CertificateSettings,
     ControllerSettings,
+    DetectionSettings,
     LicenseSettings,
     ProxySettings,
     RewriteSettings,
@@ -22,6 +23,7 @@ from replicated_proxy.settings.model import (
 __all__ = [
     "CertificateSettings",
     "ControllerSettings",
+    "DetectionSettings",
     "InvalidSettings",
     "LicenseSettings",
     "ProxySettings",

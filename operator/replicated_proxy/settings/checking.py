@@ -12,6 +12,7 @@ from replicated_proxy.core.images import is_registry_host, parse_pattern
 from replicated_proxy.core.leases import LONGEST_LEASE
 from replicated_proxy.core.licenses import is_app_slug
 from replicated_proxy.core.objects import is_namespace_name, is_object_name
+from replicated_proxy.settings.checking_detection import check_detection
 from replicated_proxy.settings.model import SecretSource, Settings, is_glob
 
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -28,6 +29,7 @@ def check_settings(settings: Settings) -> list[str]:
     checks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         _check_rewriting,
         _check_hosts,
+        lambda settings: check_detection(settings.detection),
         _check_counts,
         _check_seconds,
         _check_pairs,

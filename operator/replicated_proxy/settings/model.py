@@ -14,6 +14,7 @@ from replicated_proxy.core.rewriting import Mode, RewritePolicy, WildcardScope
 from replicated_proxy.core.routes import SYSTEM_NAMESPACES
 from replicated_proxy.core.signatures import SignaturePolicy
 from replicated_proxy.core.validity import ValidityPolicy
+from replicated_proxy.core.visibility import OnError
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,9 @@ class ProxySettings:
 class RewriteSettings:
     """Which images are rewritten."""
 
-    mode: Mode = Mode.ALL
-    """`all`, `listed` (only what `include` names) or `off` (pull secrets only)."""
+    mode: Mode = Mode.PRIVATE
+    """`private` (what cannot be pulled without a password, see `detection`), `all`, `listed` (only what `include`
+    names) or `off` (pull secrets only)."""
     include: tuple[str, ...] = ()
     """`host`, `host/path-prefix` or `*.host`."""
     exclude: tuple[str, ...] = ()
@@ -105,6 +107,50 @@ class RewriteSettings:
         "StrimziPodSet.core.strimzi.io",
     )
     """`Kind.group` of Pod owners that compare images and would recreate their Pods for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionSettings:
+    """How mode `private` finds out whether an image can be pulled without a password."""
+
+    on_error: OnError = OnError.PRIVATE
+    """What an image counts as whose registry gives no answer: `Private` (KOTS's rule) or `Public`."""
+    deadline: float = 1.0
+    """Seconds that a review waits for an answer that is not known yet, and never more than half of its own timeout."""
+    probe_seconds: float = 10.0
+    """How long a registry may take; the question goes on in the background after the review was answered."""
+    public_seconds: float = 3600.0
+    """How long "public" is good for; an older answer is used while it is asked anew."""
+    private_seconds: float = 600.0
+    """Likewise for "private"; shorter, since a package may be made public."""
+    error_seconds: float = 60.0
+    """Likewise for no answer."""
+    assume: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "*.dkr.ecr.*.amazonaws.com": "Private",
+            "*.dkr.ecr.*.amazonaws.com.cn": "Private",
+            "mcr.microsoft.com": "Public",
+            "public.ecr.aws": "Public",
+            "registry.k8s.io": "Public",
+        }
+    )
+    """Registries that are not asked: `host` or `host/path-prefix` to `Public` or `Private`; a `*` stands for one label
+    of the host."""
+    allowed_networks: tuple[str, ...] = ()
+    """Networks (CIDR) that may be asked although they are private, loopback or link-local."""
+    internal_networks: tuple[str, ...] = ()
+    """More networks that are never asked: Pods' and Services' where they have public addresses."""
+    http_proxy: str = ""
+    """Egress proxy, `http://host:port`. It resolves the names of registries, so only names are checked then."""
+    ca_file: str = ""
+    """PEM file of authorities that registries' certificates may come from, beside the system's."""
+    most_verdicts: int = 10_000
+    """Answers that a replica remembers; a namespace's share is a twentieth."""
+    replicas_service: str = "replicated-proxy-operator-webhook-replicas"
+    """Headless Service whose addresses are the webhook's replicas: the controller collects their answers, so that they
+    outlive the replicas."""
+    collect_seconds: float = 15.0
+    """Time between two collections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +224,7 @@ class Settings:
     secret: SecretSettings = SecretSettings()
     proxy: ProxySettings = ProxySettings()
     rewrite: RewriteSettings = RewriteSettings()
+    detection: DetectionSettings = DetectionSettings()
     controller: ControllerSettings = ControllerSettings()
     webhook: WebhookSettings = WebhookSettings()
     certificates: CertificateSettings = CertificateSettings()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,6 +23,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from replicated_proxy.settings import WebhookSettings
 from replicated_proxy.telemetry.listeners import open_listener
 from replicated_proxy.webhook.answers import encode_error
+from replicated_proxy.webhook.handler import Undecided
 from replicated_proxy.webhook.reviews import MalformedReview
 
 PATH: Final = "/mutate"
@@ -32,7 +34,10 @@ _LINGERING_SECONDS: Final = 1.0  # For the rest of a refused body: long enough f
 _KEEPALIVE_SECONDS: Final = 120.0  # The API server drops idle connections after 90 s; it has to be the first.
 _JSON: Final = "application/json"
 
-Answer = Callable[[bytes], bytes]
+_REVIEW_SECONDS: Final = 10.0  # What the API server takes where nothing is said (admissionregistration.k8s.io/v1).
+_TIMEOUT: Final = re.compile(r"[?&]timeout=([0-9]{1,3})s(?:&|$)", re.ASCII)
+
+Answer = Callable[[bytes], bytes | Undecided]
 
 
 class _Refused(Exception):
@@ -110,7 +115,10 @@ class ReviewServer:
                 raise _come_again("this replica is about to end")
             _check(request)
             body = await self._read(request)
-            response = web.Response(body=self._answer(body), content_type=_JSON)
+            answer = self._answer(body)
+            if isinstance(answer, Undecided):
+                answer = await answer.answer_within(_time_of(request) / 2)
+            response = web.Response(body=answer, content_type=_JSON)
         except MalformedReview as error:
             response = _Refused(400, str(error)).response
         except _Refused as error:
@@ -167,6 +175,12 @@ def _check(request: web.BaseRequest) -> None:
     kind = request.headers.get("Content-Type", "")
     if kind != _JSON and kind.partition(";")[0].strip().lower() != _JSON:
         raise _Refused(415, f"send reviews as {_JSON}")
+
+
+def _time_of(request: web.BaseRequest) -> float:
+    """Return how many seconds the API server waits for an answer (`?timeout=5s`, webhook/request in apiserver)."""
+    told = _TIMEOUT.search(request.path_qs)
+    return float(told[1]) if told else _REVIEW_SECONDS
 
 
 def _come_again(message: str) -> _Refused:

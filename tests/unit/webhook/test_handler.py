@@ -15,12 +15,13 @@ from builders import Json, a_route, a_table
 from replicated_proxy.core.admission import PodReview, Verdict
 from replicated_proxy.core.rewriting import RewritePolicy
 from replicated_proxy.core.routes import RoutingTable
+from replicated_proxy.core.visibility import VisibilityOf
 from replicated_proxy.telemetry.metrics import Metrics
 from replicated_proxy.webhook import reviews
 from replicated_proxy.webhook.handler import ReviewHandler
 from replicated_proxy.webhook.reviews import MalformedReview
 from replicated_proxy.webhook.tables import TableHolder
-from serving import PROXY, a_config_map, a_pod_body, a_review, read_patch, read_response, to_bytes
+from serving import PROXY, Known, a_config_map, a_pod_body, a_review, read_patch, read_response, to_bytes
 
 
 class Handler:
@@ -30,7 +31,7 @@ class Handler:
         self.metrics = Metrics()
         self.tables = TableHolder()
         self.tables.update(a_config_map(table))
-        self.handler = ReviewHandler(self.tables, RewritePolicy(), self.metrics)
+        self.handler = ReviewHandler(self.tables, RewritePolicy(), Known(), self.metrics)
 
     def answer(self, review: Json) -> Json:
         """Return the response to a review."""
@@ -101,12 +102,12 @@ def test_malformed_review_is_counted() -> None:
 def test_mistake_of_ours_admits_the_pod(caplog: pytest.LogCaptureFixture) -> None:
     """An exception in the decision allows the Pod without a patch, warns, counts, and logs nothing of the Pod."""
 
-    def fail(review: PodReview, table: RoutingTable, policy: RewritePolicy) -> Verdict:
-        del table, policy
+    def fail(review: PodReview, table: RoutingTable, policy: RewritePolicy, see: VisibilityOf) -> Verdict:
+        del table, policy, see
         raise RuntimeError(f"quoting {review.pod.slots[0].image}")
 
     handler = Handler()
-    failing = ReviewHandler(handler.tables, RewritePolicy(), handler.metrics, decide=fail)
+    failing = ReviewHandler(handler.tables, RewritePolicy(), Known(), handler.metrics, decide=fail)
     with caplog.at_level(logging.ERROR):
         response = read_response(failing.answer(to_bytes(a_review(a_pod_body("private/image"), name="main"))))
     assert response["allowed"] is True
@@ -144,7 +145,7 @@ def test_new_table_decides_the_next_review() -> None:
 
 def test_without_a_table_nothing_is_decided() -> None:
     """A review that comes before the first table is allowed unchanged."""
-    handler = ReviewHandler(TableHolder(), RewritePolicy(), Metrics())
+    handler = ReviewHandler(TableHolder(), RewritePolicy(), Known(), Metrics())
     assert read_response(handler.answer(to_bytes(a_review()))) == {"uid": "a-uid", "allowed": True}
 
 

@@ -29,6 +29,7 @@ from replicated_proxy.webhook.server import LARGEST_BODY, ReviewServer
 from replicated_proxy.webhook.tables import TableHolder
 from serving import (
     SERVER_NAME,
+    Known,
     a_config_map,
     a_review,
     a_serving_secret,
@@ -64,7 +65,7 @@ class Webhook:
         self.tables.update(a_config_map())
         self.material = MaterialHolder(SERVER_NAME, lambda: datetime.now(UTC), Metrics())
         self.material.update(a_serving_secret(self.authority, now=now, days=1))
-        self.handler = ReviewHandler(self.tables, RewritePolicy(), Metrics())
+        self.handler = ReviewHandler(self.tables, RewritePolicy(), Known(), Metrics())
         served = WebhookSettings(port=0, bind="127.0.0.1", shutdown_seconds=5)
         self.server = WatchedServer(served, self.material.context, self.handler.answer)
 
