@@ -1,4 +1,4 @@
-"""Watches that die without a word, and real ends of history: what kopf and the watchdog make of them."""
+"""Watches that die without a word, and real ends of history: what pumps and the watchdog make of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from operating import (
     content_of,
     expected_content,
 )
-from replicated_proxy.controller.pump import EventPump, Pumped, WatchedKind
+from replicated_proxy.controller.pump import EventPump
+from replicated_proxy.controller.pumping import Pump, Pumped, WatchedKind
+from replicated_proxy.controller.watch_pump import WatchPump
 from replicated_proxy.controller.watchdog import Patience, Watchdog
 from replicated_proxy.kube.client import KubeClient, Object
 from replicated_proxy.kube.resources import SECRETS, Resource
@@ -58,11 +60,16 @@ async def client(faulty: FaultyCluster) -> AsyncIterator[KubeClient]:
 class Watched:
     """A pump of pull secrets with its watchdog, and what came."""
 
-    def __init__(self, client: KubeClient, quiet_seconds: float, silence_seconds: float) -> None:
+    def __init__(self, client: KubeClient, kind: str, quiet_seconds: float, silence_seconds: float) -> None:
         self.seen: list[tuple[str | None, str]] = []
         self.metrics = Metrics()
         kinds = (WatchedKind(SECRETS, f"metadata.name={SECRET}"),)
-        self.pump = EventPump(Pumped("core", kinds, quiet_seconds), client.connection, self._deliver, lambda _: None)
+        pumped = Pumped("core", kinds, quiet_seconds)
+        self.pump: Pump
+        if kind == "kopf":
+            self.pump = EventPump(pumped, client.connection, self._deliver, lambda _: None)
+        else:
+            self.pump = WatchPump(pumped, client, self._deliver, lambda _: None)
         self.watchdog = Watchdog(
             client, [self.pump], self.metrics, Patience(silence_seconds, check_seconds=0.2, most_restarts=2)
         )
@@ -98,12 +105,19 @@ def make_secret(cluster: FaultyCluster, namespace: str) -> None:
     cluster.kubectl("create", "secret", "generic", SECRET, "-n", namespace)
 
 
+@pytest.fixture(params=["kopf", "ours"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Whose watches: kopf's, for Licenses and Applications, or ours, for namespaces and pull secrets."""
+    word: str = request.param
+    return word
+
+
 async def test_frozen_watch_is_started_anew(
-    faulty: FaultyCluster, client: KubeClient, frozen_namespaces: Namespaces
+    faulty: FaultyCluster, client: KubeClient, frozen_namespaces: Namespaces, kind: str
 ) -> None:
     """What happened while a watch was silently dead is found by a fresh start, without a new process."""
     [namespace] = frozen_namespaces.create("frozen")
-    async with Watched(client, quiet_seconds=600, silence_seconds=1.5) as watched:
+    async with Watched(client, kind, quiet_seconds=600, silence_seconds=1.5) as watched:
         freeze = faulty.proxy.inject(WATCHES, Freeze())
         await until(lambda: freeze.hits, "the watch to freeze")
         make_secret(faulty, namespace)
@@ -112,12 +126,12 @@ async def test_frozen_watch_is_started_anew(
         assert watched.restarts >= 1
 
 
-async def test_kopf_asks_anew_for_a_watch_without_bookmarks(
-    faulty: FaultyCluster, client: KubeClient, frozen_namespaces: Namespaces
+async def test_watch_without_bookmarks_is_asked_for_anew(
+    faulty: FaultyCluster, client: KubeClient, frozen_namespaces: Namespaces, kind: str
 ) -> None:
-    """The first remedy is kopf's own: it asks again from where it was, and nothing is listed or started."""
+    """The first remedy is the pump's own: it asks again from where it was, and nothing is listed or started."""
     [namespace] = frozen_namespaces.create("frozen")
-    async with Watched(client, quiet_seconds=1.0, silence_seconds=600) as watched:
+    async with Watched(client, kind, quiet_seconds=1.0, silence_seconds=600) as watched:
         freeze = faulty.proxy.inject(WATCHES, Freeze())
         await until(lambda: freeze.hits, "the watch to freeze")
         make_secret(faulty, namespace)
@@ -126,18 +140,20 @@ async def test_kopf_asks_anew_for_a_watch_without_bookmarks(
         assert watched.restarts == 0
 
 
-async def test_watches_that_no_start_helps_end_the_process(faulty: FaultyCluster, client: KubeClient) -> None:
+async def test_watches_that_no_start_helps_end_the_process(
+    faulty: FaultyCluster, client: KubeClient, kind: str
+) -> None:
     """Where each new watch is silent too the liveness probe fails in the end."""
     faulty.proxy.inject(WATCHES, Freeze(), None)
-    async with Watched(client, quiet_seconds=600, silence_seconds=0.5) as watched:
+    async with Watched(client, kind, quiet_seconds=600, silence_seconds=0.5) as watched:
         await until(watched.watchdog.problems, "the watchdog to give up")
 
         assert watched.watchdog.problems()[0].startswith("the watches of core stay silent after 3")
 
 
-async def test_absence_of_the_api_server_starts_nothing(faulty: FaultyCluster, client: KubeClient) -> None:
-    """While nothing answers, the watchdog looks on; kopf and the liveness probe stay as they are."""
-    async with Watched(client, quiet_seconds=600, silence_seconds=0.5) as watched:
+async def test_absence_of_the_api_server_starts_nothing(faulty: FaultyCluster, client: KubeClient, kind: str) -> None:
+    """While nothing answers, the watchdog looks on; the pump and the liveness probe stay as they are."""
+    async with Watched(client, kind, quiet_seconds=600, silence_seconds=0.5) as watched:
         await until(lambda: faulty.proxy.seen["WATCH", "secrets"], "a watch")
         away = faulty.proxy.inject(Requests(), Drop(), None)
         before = watched.restarts
@@ -148,12 +164,12 @@ async def test_absence_of_the_api_server_starts_nothing(faulty: FaultyCluster, c
 
 
 async def test_refused_token_is_not_tried_in_a_hurry(
-    faulty: FaultyCluster, client: KubeClient, frozen_namespaces: Namespaces
+    faulty: FaultyCluster, client: KubeClient, frozen_namespaces: Namespaces, kind: str
 ) -> None:
     """A token that is refused is read anew after growing pauses, and once it is accepted everything goes on."""
     [namespace] = frozen_namespaces.create("refused")
     refused = faulty.proxy.inject(Requests(), Answer(401, "Unauthorized"), None)
-    async with Watched(client, quiet_seconds=600, silence_seconds=600) as watched:
+    async with Watched(client, kind, quiet_seconds=600, silence_seconds=600) as watched:
         await until(lambda: refused.hits >= 8, "tries")
         tries = refused.hits
         faulty.proxy.clear()

@@ -14,39 +14,20 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import kopf
 
-from replicated_proxy.kube.client import Connection, Object, retry_pause
+from replicated_proxy.controller.pumping import ACCIDENTS, STEADY_SECONDS, Deliver, Pumped
+from replicated_proxy.kube.client import Connection, retry_pause
 from replicated_proxy.kube.hearing import Access, Hearing
 from replicated_proxy.kube.resources import Resource
 
 _log = logging.getLogger(__name__)
 logging.getLogger("kopf").setLevel(logging.WARNING)  # A line for each event and each login says nothing to anybody.
 
-_ACCIDENTS: Final = 2
-_STEADY_SECONDS: Final = 20.0
 _ENDING_SECONDS: Final = 0.5  # kopf may take 5 s and more to end, in which nobody would watch.
 _IDLE_SECONDS: Final = 0.1  # kopf keeps a worker and a queue for each object that it saw; thousands at a start.
-QUIET_SECONDS: Final = 70.0  # Bookmarks come each minute; kopf asks anew after a silence as long as this.
-
-Deliver = Callable[[Resource, str | None, Object], None]
-"""Receives each event in the main event loop: kind, type (None while listing), object."""
-
-
-@dataclass(frozen=True, slots=True)
-class WatchedKind:
-    """A kind to pump events of.
-
-    Attributes:
-        resource: the kind.
-        field_selector: narrows list and watch on the server, or empty.
-    """
-
-    resource: Resource
-    field_selector: str = ""
 
 
 class _EndlessBackoffs:
@@ -74,21 +55,6 @@ class _NoEssence(kopf.DiffBaseStorage):
 
     def store(self, **_: Any) -> None:
         """Keep nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pumped:
-    """What a pump is for.
-
-    Attributes:
-        name: of the pump, in logs and metrics.
-        kinds: what to pump.
-        quiet_seconds: how long a watch may be silent before kopf asks for it anew.
-    """
-
-    name: str
-    kinds: tuple[WatchedKind, ...]
-    quiet_seconds: float = QUIET_SECONDS
 
 
 class EventPump:
@@ -130,8 +96,8 @@ class EventPump:
 
     def problems(self) -> list[str]:
         """Say that kopf ends again and again; once is an accident that a new start heals."""
-        unsteady = time.monotonic() - self.began < _STEADY_SECONDS
-        return [f"kopf does not run for {self.pumped.name}"] if self.failures > _ACCIDENTS and unsteady else []
+        unsteady = time.monotonic() - self.began < STEADY_SECONDS
+        return [f"kopf does not run for {self.pumped.name}"] if self.failures > ACCIDENTS and unsteady else []
 
     def silence(self, resource: Resource) -> float:
         """Return for how many seconds nothing came for a kind although kopf ran."""
@@ -146,7 +112,7 @@ class EventPump:
                 self.began = time.monotonic()
                 await self._run_once()
                 self._stop.set()  # A run that is left behind waits for it in a thread that Python joins at its exit.
-                if time.monotonic() - self.began > _STEADY_SECONDS:
+                if time.monotonic() - self.began > STEADY_SECONDS:
                     self.failures = 0
                 if not self._told.is_set():
                     _log.warning("kopf ended for %s; starting it again", self.pumped.name)

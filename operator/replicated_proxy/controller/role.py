@@ -14,9 +14,11 @@ from replicated_proxy.controller.entries import LicenseReader, leave_unchecked
 from replicated_proxy.controller.leading import Office, Term
 from replicated_proxy.controller.listing import KINDS, Lister, until_listed
 from replicated_proxy.controller.publishing import TablePublisher
-from replicated_proxy.controller.pump import EventPump, Pumped, WatchedKind
+from replicated_proxy.controller.pump import EventPump
+from replicated_proxy.controller.pumping import Pumped, WatchedKind
 from replicated_proxy.controller.sourcing import SecretLicenseKeeper
 from replicated_proxy.controller.sweeping import Sweep
+from replicated_proxy.controller.watch_pump import WatchPump
 from replicated_proxy.controller.watchdog import Watchdog
 from replicated_proxy.controller.world import World
 from replicated_proxy.core.license_documents import document_key
@@ -51,9 +53,8 @@ class ControllerRole:
         secrets = WatchedKind(SECRETS, f"metadata.name={settings.secret.name}")
         core = Pumped("core", (WatchedKind(NAMESPACES), secrets))
         kots = Pumped("kots", tuple(WatchedKind(resource) for resource in KINDS))
-        self._pump, self._sources_pump = (
-            EventPump(pumped, client.connection, self._deliver, self._look_again) for pumped in (core, kots)
-        )
+        self._pump = WatchPump(core, client, self._deliver, self._look_again)
+        self._sources_pump = EventPump(kots, client.connection, self._deliver, self._look_again)
         self._watchdog = Watchdog(client, (self._pump, self._sources_pump), metrics)
         self.stuck = self._watchdog.problems
         self._secret_licenses = SecretLicenseKeeper(client, settings.sources, world.secret_licenses, clock)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from replicated_proxy.controller.pump import QUIET_SECONDS, EventPump, WatchedKind
+from replicated_proxy.controller.pumping import QUIET_SECONDS, Pump, WatchedKind
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.errors import ApiError
 from replicated_proxy.telemetry.metrics import Metrics
@@ -41,7 +41,7 @@ class Watchdog:
     """Looks after pumps."""
 
     def __init__(
-        self, client: KubeClient, pumps: Sequence[EventPump], metrics: Metrics, patience: Patience | None = None
+        self, client: KubeClient, pumps: Sequence[Pump], metrics: Metrics, patience: Patience | None = None
     ) -> None:
         self._client = client
         self._pumps = tuple(pumps)
@@ -76,12 +76,12 @@ class Watchdog:
             if missed & {kind.resource.plural for kind in pump.pumped.kinds}:
                 self._restart(pump)
 
-    def _note_ages(self, pump: EventPump) -> None:
+    def _note_ages(self, pump: Pump) -> None:
         """Keep the gauge current."""
         for kind in pump.pumped.kinds:
             self._metrics.watch_age.labels(kind.resource.plural).set(pump.hearing.age(kind.resource))
 
-    async def _look_at(self, pump: EventPump) -> None:
+    async def _look_at(self, pump: Pump) -> None:
         """Start a pump anew if one of its kinds is silent although it can be listed."""
         limit = self._patience.silence_seconds
         silent = [kind for kind in pump.pumped.kinds if pump.silence(kind.resource) > limit]
@@ -95,7 +95,7 @@ class Watchdog:
             self._restarts[pump.pumped.name] += 1
             self._restart(pump)
 
-    def _restart(self, pump: EventPump) -> None:
+    def _restart(self, pump: Pump) -> None:
         """Start a pump anew, and count it."""
         self._metrics.watch_restarts.labels(pump.pumped.name).inc()
         pump.restart()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import msgspec
@@ -13,6 +13,8 @@ from kubernetes.aio.config import ConfigException
 
 from replicated_proxy.core.objects import mapping_at, text_at
 from replicated_proxy.kube.errors import ApiError, Unreachable, error_from_status
+
+_LONGEST_EVENT: Final = 16 * 1024 * 1024  # etcd takes 1.5 MiB of an object; as JSON it is a few times as much at most.
 
 
 @contextmanager
@@ -46,12 +48,27 @@ async def read_object(response: aiohttp.ClientResponse, request: str) -> dict[st
     return body
 
 
-async def read_event(response: aiohttp.ClientResponse) -> tuple[str, dict[str, Any]] | None:
-    """Read a watch's next event, None at its end; whoever goes on from an event needs its resourceVersion."""
+async def read_events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """Yield a watch's events until its end; aiohttp's own lines end at 128 KiB, and a ConfigMap at 1 MiB does not."""
+    begun = b""
+    while chunk := await _read_chunk(response):
+        *lines, begun = (begun + chunk).split(b"\n")
+        for line in lines:
+            yield _read_event(line)
+        if len(begun) > _LONGEST_EVENT:
+            raise Unreachable(f"an event of the watch has more than {_LONGEST_EVENT} bytes")
+    if begun:
+        raise Unreachable("an event of the watch is cut off")
+
+
+async def _read_chunk(response: aiohttp.ClientResponse) -> bytes:
+    """Read what has come, or wait for more; nothing at the end."""
     with unreachable():
-        line = await response.content.readline()
-    if not line:
-        return None
+        return await response.content.readany()
+
+
+def _read_event(line: bytes) -> tuple[str, dict[str, Any]]:
+    """Read one event; whoever goes on from it needs its resourceVersion."""
     event = _decode(line)
     kind, body = text_at(event, "type"), mapping_at(event, "object")
     if kind == "ERROR":

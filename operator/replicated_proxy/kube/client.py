@@ -22,7 +22,7 @@ from yaml import YAMLError
 
 from replicated_proxy.clock import Clock, SystemClock
 from replicated_proxy.core.objects import text_at
-from replicated_proxy.kube.answers import read_error, read_event, read_items, read_object, unreachable
+from replicated_proxy.kube.answers import read_error, read_events, read_items, read_object, unreachable
 from replicated_proxy.kube.errors import ApiError, Gone, NoCluster
 from replicated_proxy.kube.gating import WriteGate
 from replicated_proxy.kube.resources import Resource
@@ -231,7 +231,7 @@ class KubeClient:
         try:
             if response.status >= 300:
                 raise await read_error(response)
-            while event := await read_event(response):
+            async for event in read_events(response):
                 yield event
         finally:
             response.close()

@@ -11,7 +11,8 @@ import kopf
 import pytest
 
 from replicated_proxy.controller import pump as pump_module
-from replicated_proxy.controller.pump import EventPump, Pumped, WatchedKind
+from replicated_proxy.controller.pump import EventPump
+from replicated_proxy.controller.pumping import Pumped, WatchedKind
 from replicated_proxy.kube import hearing
 from replicated_proxy.kube.client import Connection
 from replicated_proxy.kube.resources import SECRETS

@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from replicated_proxy.controller.pump import EventPump, Pumped, WatchedKind
+from replicated_proxy.controller.pump import EventPump
+from replicated_proxy.controller.pumping import Pumped, WatchedKind
 from replicated_proxy.controller.watchdog import Patience, Watchdog, kinds_of
 from replicated_proxy.kube.client import KubeClient, Listing
 from replicated_proxy.kube.errors import ApiError, Unreachable

@@ -105,6 +105,14 @@ async def test_watch_yields_events(client: KubeClient, server: Server) -> None:
     assert [kind for kind, _ in await watch(client)] == ["BOOKMARK", "BOOKMARK"]
 
 
+async def test_large_object_is_watched(client: KubeClient, server: Server) -> None:
+    """An event may be as large as the objects that the API server takes, and come in many pieces."""
+    body = {"metadata": {"name": "large", "resourceVersion": "2"}, "data": {"table": "x" * 3_000_000}}
+    server.say(json.dumps({"type": "MODIFIED", "object": body}).encode() + b"\n" + BOOKMARK)
+
+    assert await watch(client) == [("MODIFIED", body), ("BOOKMARK", json.loads(BOOKMARK)["object"])]
+
+
 @pytest.mark.parametrize(
     "line",
     [
