@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PYTHONPATH := hack
 export PYTHONSAFEPATH := 1
 
-.PHONY: help docs docs-troubleshooting check format lint types contracts chart-lint test test-unit test-apiserver test-node demo bench lock clean
+.PHONY: help docs docs-troubleshooting check format lint types contracts chart-lint test test-unit test-registry test-apiserver test-node demo bench lock clean
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,10 @@ test: .venv/installed ## Everything: unit, API server and, where a node can run,
 	$(BIN)/python -m pytest
 
 test-unit: .venv/installed ## What needs no cluster
-	$(BIN)/python -m pytest -m "not apiserver and not node"
+	$(BIN)/python -m pytest -m "not apiserver and not node and not registry"
+
+test-registry: .venv/installed ## Against real registries
+	$(BIN)/python -m pytest -m registry
 
 test-apiserver: .venv/installed ## On a real API server
 	$(BIN)/python -m pytest -m apiserver
@@ -53,7 +56,7 @@ test-node: .venv/installed ## On a whole node (Linux, root)
 demo: .venv/installed ## Tell the whole story on a real cluster (KEEP=1 leaves it up)
 	$(BIN)/python -m demo
 
-bench: .venv/installed ## Measure beside bare comparisons (SECTION=webhook or scale, NAMESPACES=5000)
+bench: .venv/installed ## Measure beside bare comparisons (SECTION=webhook, admission, overload, scale or takeover)
 	$(BIN)/python -m bench
 
 docs: .venv/installed ## Write the generated pages of docs/

@@ -44,3 +44,15 @@ def read_moment(text: str) -> datetime:
 def shown(events: list[Json]) -> list[str]:
     """Write requests in a form that a failing assertion can show."""
     return [f"{event['requestReceivedTimestamp']} {event['verb']} {event['requestURI']}" for event in events]
+
+
+def audited(cluster: Cluster, verb: str, namespace: str, pod: str, subresource: str = "") -> list[Json]:
+    """Return the requests for one Pod so far that were answered."""
+    found = []
+    for line in cluster.plane.audit_log.read_text(encoding="utf-8").splitlines():
+        if f'"verb":"{verb}"' in line and f'"name":"{pod}"' in line:
+            event: Json = json.loads(line)
+            asked = event["objectRef"]
+            if asked["namespace"] == namespace and asked.get("subresource", "") == subresource:
+                found.append(event)
+    return found

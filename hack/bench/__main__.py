@@ -8,20 +8,28 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from bench import scale, takeover, webhook
+from bench import scale, takeover
+from bench.admission.measuring import measure as measure_admission
+from bench.overload.measuring import measure as measure_overload
+from bench.pace import read_pace
 from bench.pages import write_section
 from bench.scale.sizes import InvalidSizes, read_sizes
+from bench.webhook.measuring import measure as measure_webhook
 from replicated_proxy.kube.errors import ApiError
 from rig.errors import RigError
 from rig.progress import say
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
-    "webhook": webhook.measure,
+    "webhook": measure_webhook,
+    "admission": measure_admission,
+    "overload": measure_overload,
     "scale": scale.measure,
     "takeover": takeover.measure_takeover,
 }
 _MINUTES: Mapping[str, str] = {
-    "webhook": "2 minutes",
+    "webhook": "5 minutes",
+    "admission": "3 minutes",
+    "overload": "3 minutes",
     "scale": "20 minutes with 5,000 namespaces, 5 with 500",
     "takeover": "3 minutes",
 }
@@ -35,7 +43,8 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # Cleans up as Ctrl-C does.
     try:
-        read_sizes(os.environ)  # What is wrong with them is said now, not after the sections before.
+        read_sizes(os.environ)
+        read_pace(os.environ, 1, 1.0)  # What is wrong with them is said now, not after the sections before.
         for name in [chosen] if chosen else SECTIONS:
             _run(name)
     except (InvalidSizes, RigError, ApiError, TimeoutError) as error:

@@ -14,10 +14,15 @@ from rig.binaries import provide
 from rig.controlplane import ControlPlane
 from rig.roles import LocalInstallation, RoleProcess
 
+VALUES = {"settings": {"rewrite": {"mode": "all"}}}
+
 
 def tell_locally(teller: Teller) -> None:
     """Tell it: roles beside the control plane, pull secrets and rewritten Pods, revocation."""
-    teller.console.print("A control plane runs no Pods: images are rewritten here and never pulled.")
+    teller.console.print(
+        "A control plane runs no Pods: images are rewritten here and never pulled. There is no registry to"
+    )
+    teller.console.print("ask either, so the mode is `all`: whether an image is private is not found out.")
     with ControlPlane() as plane, tempfile.TemporaryDirectory() as folder:
         installation = LocalInstallation(plane, provide(["helm"])["helm"], webhook=True)
         roles: list[RoleProcess] = []
@@ -32,9 +37,9 @@ def _tell(story: _LocalStory, installation: LocalInstallation, folder: Path, rol
     """Tell the steps; started roles are noted as they come."""
     story.image_is_left_alone()
     with story.teller.step("The chart's objects applied, both roles started beside the control plane"):
-        installation.install()
+        installation.install(VALUES)
         for name in ("controller", "webhook"):
-            roles.append(RoleProcess(name, installation, folder))
+            roles.append(RoleProcess(name, installation, folder, VALUES))
             roles[-1].start()
             story.teller.saw(name, "ready")
     story.image_is_rewritten()

@@ -1,4 +1,4 @@
-"""The story on a node: a private image refused, the operator installed, the same Pod running, the license revoked."""
+"""The story on a node: a private image refused, then pulled through the proxy; a public one that stays."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import yaml
 
 from demo.telling import Teller, await_that
 from rig.images import OperatorImage
+from rig.layout import PUBLIC_REGISTRY
 from rig.node import Node
-from rig.release import install_command, install_release
+from rig.release import AUTHORITY, install_command, install_release
 from rig.roles import NAMESPACE as OPERATOR
 
 IMAGE = "quay.io/my-org/api:v1.0.1"
 PROXIED = "proxy.replicated.com/proxy/my-kots-app/quay.io/my-org/api:v1.0.1"
+PUBLIC = f"{PUBLIC_REGISTRY}/my-org/tool:v1"
 LICENSE_ID = "2RKkAzwpKQDEMOxxxxxxxxxxxxx"
 SECRET = "replicated-proxy-registry"  # noqa: S105 - the name of a Secret.
 REFUSALS = {"ErrImagePull", "ImagePullBackOff"}
@@ -60,6 +62,7 @@ class Story:
         self.operator_is_installed(image)
         self.license_is_applied()
         self.same_pod_runs()
+        self.public_image_stays()
         self.new_namespace_is_served()
         self.revoked_license_is_refused()
         if keep:
@@ -84,7 +87,10 @@ class Story:
     def operator_is_installed(self, image: OperatorImage) -> None:
         """Helm installs both roles and waits until they are ready."""
         with self._teller.step("helm install"):
+            self._teller.did(f"kubectl create namespace {OPERATOR}")
+            self._teller.did(f"kubectl create configmap {AUTHORITY} -n {OPERATOR} --from-file=ca.crt")
             self._teller.did(f"helm {' '.join(install_command())}")
+            self._teller.saw("the settings", "only because registries here have private addresses and certificates")
             install_release(self._node, image)
             pods = self._get("pods", "-n", OPERATOR)["items"]
             for pod in pods:
@@ -120,6 +126,18 @@ class Story:
             self._teller.check(holds=pod["spec"]["containers"][0]["image"] == PROXIED, claim=PROXIED)
             self._teller.check(holds=SECRET in secrets, claim=f"pull secret {SECRET}")
             self._teller.check(holds=json.loads(originals) == {"containers/api": IMAGE}, claim="the original name")
+
+    def public_image_stays(self) -> None:
+        """An image that its registry gives to everybody keeps its name."""
+        with self._teller.step("A Pod with a public image"):
+            self._node.push_public_image(PUBLIC)
+            self._run_pod("my-app", "tool", PUBLIC)
+            self._await_running("my-app", "tool")
+            pod = self._get("pod", "tool", "-n", "my-app")
+            self._teller.saw("image", self._image("my-app", "tool"))
+            self._teller.saw("imagePullSecrets", pod["spec"].get("imagePullSecrets", "none"))
+            self._teller.saw("Pod", pod["status"]["phase"])
+            self._teller.check(holds=self._image("my-app", "tool") == PUBLIC, claim=f"{PUBLIC}, as it was")
 
     def new_namespace_is_served(self) -> None:
         """A namespace and a Pod in one manifest: the secret arrives while the kubelet still tries."""
@@ -176,12 +194,12 @@ class Story:
             "spec": {"containers": [{"name": name, "image": IMAGE, "imagePullPolicy": "Always"}]},
         }
 
-    def _run_pod(self, namespace: str, name: str) -> None:
+    def _run_pod(self, namespace: str, name: str, image: str = IMAGE) -> None:
         """Create the Pod by hand, as a user does."""
         await_that(
             lambda: self._node.kubectl("get", "sa", "default", "-n", namespace, "--ignore-not-found"), "service account"
         )
-        self._kubectl("run", name, "-n", namespace, f"--image={IMAGE}", "--image-pull-policy=Always")
+        self._kubectl("run", name, "-n", namespace, f"--image={image}", "--image-pull-policy=Always")
 
     def _image(self, namespace: str, name: str) -> str:
         """Return the image that stands in a Pod."""
@@ -234,5 +252,6 @@ def hint(kubeconfig: Path) -> str:
         f"The cluster stays up with the operator in it, until Ctrl-C:\n"
         f"  export KUBECONFIG={kubeconfig}\n"
         f"  kubectl get licenses,applications -A\n"
-        f"  kubectl run again -n my-app --image={IMAGE}"
+        f"  kubectl run again -n my-app --image={IMAGE}\n"
+        f"  kubectl run public -n my-app --image={PUBLIC}"
     )

@@ -2,24 +2,22 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from rig.layout import PAUSE_IMAGE, POD_NETWORK, PROXY_NAMES, Layout
+from rig.layout import PAUSE_IMAGE, POD_NETWORK, Layout
 from rig.processes import Process
 
 SOCKET = "/run/containerd/containerd.sock"
 
 
-def write_configuration(layout: Layout, binaries: Mapping[str, Path], private_registries: Sequence[str]) -> None:
+def write_configuration(layout: Layout, binaries: Mapping[str, Path]) -> None:
     """Write what containerd reads: its own configuration, the registries' authority, the Pod network."""
-    for host in (*PROXY_NAMES, *private_registries):
-        folder = layout.etc / "certs.d" / host
-        folder.mkdir(parents=True)
-        # Real names with certificates of our authority: the images keep the names that they have in production.
-        (folder / "hosts.toml").write_text(
-            f'server = "https://{host}"\n\n[host."https://{host}"]\nca = "{layout.certificate_authority}"\n'
-        )
+    # For every registry: real names with certificates of our authority, so that images keep the names that they have in
+    # production.
+    folder = layout.etc / "certs.d" / "_default"
+    folder.mkdir(parents=True)
+    (folder / "hosts.toml").write_text(f'ca = "{layout.certificate_authority}"\n')
     network = layout.etc / "cni"
     network.mkdir()
     (network / "10-rig.conflist").write_text(json.dumps(_pod_network(), indent=2))

@@ -6,16 +6,27 @@ It prepares them, starts every program, says when the node is ready, and then on
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from rig import containerd, kubelet, namespaces, upstream
+from rig import containerd, dns, kubelet, namespaces, upstream
 from rig.authority import Authority
 from rig.controlplane import ControlPlane, ControlPlaneOptions
-from rig.layout import API_SERVER_PORT, NODE_ADDRESS, NODE_NAME, PROXY_NAMES, REGISTRY_NAME, UPSTREAM_ADDRESS, Layout
+from rig.layout import (
+    API_SERVER_PORT,
+    HANGING_ADDRESS,
+    NODE_ADDRESS,
+    NODE_NAME,
+    PROXY_NAMES,
+    REGISTRY_NAME,
+    UPSTREAM_ADDRESS,
+    Layout,
+)
 from rig.processes import Process, run
 from rig.waiting import port_answers
 
@@ -49,6 +60,7 @@ class FirstProcess:
         self._layout = settings.layout
         self._authority = Authority.load(settings.layout.pki)
         self._processes: list[Process] = []
+        self._upstream = upstream.Upstream(settings.upstream_password)
 
     def run(self) -> None:
         """Bring everything up, then stay until told to end."""
@@ -57,28 +69,35 @@ class FirstProcess:
         self._write_configurations()
         # Independent of the API server, so they start up beside it.
         runtime = containerd.containerd(self._layout, self._settings.binaries)
-        registry = upstream.registry(self._layout, self._settings.binaries)
         stand_in, forwarder = self._stand_in(), self._forwarder()
-        self._start(runtime, registry, stand_in, forwarder)
+        servers = {stand_in: NODE_ADDRESS}
+        for each in upstream.registries(self._upstream, self._settings.private_registries):
+            servers[each.process(self._layout, self._authority, self._settings.binaries)] = each.address
+        self._start(runtime, forwarder, *servers)
+        # Kept and never accepted from: the kernel takes connections, and nobody answers.
+        hanging = socket.create_server((HANGING_ADDRESS, 443))
         plane = self._control_plane()
         plane.up()
+        names = self._serve_names(plane)
         self._import_pause_image(runtime)
         self._start(*kubelet.processes(self._layout, self._settings.binaries))
-        registry.wait_ready(lambda: port_answers(UPSTREAM_ADDRESS, 443), what="port 443", seconds=_READY_SECONDS)
-        stand_in.wait_ready(lambda: port_answers(NODE_ADDRESS, 443), what="port 443", seconds=_READY_SECONDS)
+        for server, address in servers.items():
+            server.wait_ready(partial(port_answers, address, 443), what="port 443", seconds=_READY_SECONDS)
         self._wait_for_node(plane)
+        names.wait_ready(dns.is_ready, what="the cluster's names", seconds=_READY_SECONDS)
         self._layout.ready.touch()
-        self._reap()
+        with hanging:
+            self._reap()
 
     def _write_configurations(self) -> None:
         layout, registries = self._layout, self._settings.private_registries
-        containerd.write_configuration(layout, self._settings.binaries, registries)
+        containerd.write_configuration(layout, self._settings.binaries)
         kubelet.write_configuration(layout, self._authority)
-        given = upstream.Upstream(self._settings.upstream_password)
-        upstream.write_configuration(layout, self._authority, given, registries)
-        self._write_stand_in_settings(given)
+        dns.write_configuration(layout, self._authority, registries)
+        self._write_stand_in_settings()
 
-    def _write_stand_in_settings(self, given: upstream.Upstream) -> None:
+    def _write_stand_in_settings(self) -> None:
+        given = self._upstream
         pair = self._authority.server("stand-in", [*PROXY_NAMES, NODE_ADDRESS])
         # What vendors push to Replicated itself lies in the same registry, which has no name of its own for that.
         addresses = {host: host for host in self._settings.private_registries} | {REGISTRY_NAME: UPSTREAM_ADDRESS}
@@ -119,6 +138,14 @@ class FirstProcess:
         for process in processes:
             process.start()
             self._processes.append(process)
+
+    def _serve_names(self, plane: ControlPlane) -> Process:
+        plane.kubectl(
+            "apply", "-f", "-", input=json.dumps({"kind": "List", "apiVersion": "v1", "items": dns.permissions()})
+        )
+        server = dns.server(self._layout, self._settings.binaries)
+        self._start(server)
+        return server
 
     def _import_pause_image(self, runtime: Process) -> None:
         runtime.wait_ready(Path(containerd.SOCKET).exists, what="its socket", seconds=_READY_SECONDS)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from rig.authority import Authority
 from rig.containerd import SOCKET
+from rig.dns import CLUSTER_DOMAIN
 from rig.kubeconfig import Server, write_kubeconfig
-from rig.layout import API_SERVER_PORT, NODE_ADDRESS, NODE_NAME, POD_NETWORK, Layout
+from rig.layout import API_SERVER_PORT, DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, POD_NETWORK, Layout
 from rig.processes import Process
 
 _USERS = {
@@ -84,9 +85,8 @@ def _kubelet_configuration(layout: Layout) -> dict[str, object]:
         "tlsCertFile": str(layout.pki / "kubelet.crt"),
         "tlsPrivateKeyFile": str(layout.pki / "kubelet.key"),
         "resolvConf": "/etc/resolv.conf",
-        # Nothing answers there yet (no cluster DNS); naming it spares every Pod a warning.
-        "clusterDNS": [NODE_ADDRESS],
-        "clusterDomain": "cluster.local",
+        "clusterDNS": [DNS_ADDRESS],
+        "clusterDomain": CLUSTER_DOMAIN,
         # Machines with control groups of version 1 are still common, and new kubelets refuse them by default.
         "failCgroupV1": False,
         "cgroupDriver": "cgroupfs",

@@ -1,18 +1,27 @@
 """Where everything of a node is: addresses inside its network, files below its working folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 NODE_NAME = "rig-node"
 # Nobody outside the node's own network namespace ever sees these.
 NODE_ADDRESS = "10.9.0.2"
-UPSTREAM_ADDRESS = "10.9.0.3"
+DNS_ADDRESS = "10.9.0.3"
 GATEWAY_ADDRESS = "10.9.0.1"
-NODE_PREFIX_LENGTH = 24
+# The registries of the world outside, as seen from the node. Nothing of the cluster is in this range.
+REGISTRY_NETWORK = "10.9.1.0/24"
+UPSTREAM_ADDRESS = "10.9.1.2"
+PUBLIC_ADDRESS = "10.9.1.3"
+HANGING_ADDRESS = "10.9.1.4"
+PREFIX_LENGTH = 24
 POD_NETWORK = "10.244.0.0/24"
 API_SERVER_PORT = 6443
 REGISTRY_NAME = "registry.replicated.com"
 PROXY_NAMES = ("proxy.replicated.com", REGISTRY_NAME)
+PUBLIC_REGISTRY = "ghcr.io"
+HANGING_REGISTRY = "registry.hanging.example"
+"""Takes connections and never says a word."""
 PAUSE_IMAGE = "rig.local/pause:1"
 
 
@@ -71,3 +80,13 @@ class Layout:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig for use on the host."""
         return self.workdir / "host.kubeconfig"
+
+
+def names_by_address(private_registries: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the real names that programs and Pods of the node find at our addresses."""
+    return {
+        NODE_ADDRESS: (NODE_NAME, *PROXY_NAMES),
+        UPSTREAM_ADDRESS: tuple(private_registries),
+        PUBLIC_ADDRESS: (PUBLIC_REGISTRY,),
+        HANGING_ADDRESS: (HANGING_REGISTRY,),
+    }

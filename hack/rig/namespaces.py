@@ -5,15 +5,7 @@ from pathlib import Path
 
 from rig import cgroups
 from rig.errors import RigError
-from rig.layout import (
-    GATEWAY_ADDRESS,
-    NODE_ADDRESS,
-    NODE_NAME,
-    NODE_PREFIX_LENGTH,
-    PROXY_NAMES,
-    UPSTREAM_ADDRESS,
-    Layout,
-)
+from rig.layout import DNS_ADDRESS, GATEWAY_ADDRESS, NODE_NAME, PREFIX_LENGTH, Layout, names_by_address
 from rig.processes import run, tail_of
 
 # The cgroup namespace is missing here: it is made by the first process, once it has joined our groups.
@@ -59,9 +51,8 @@ def prepare(layout: Layout, private_registries: Sequence[str]) -> None:
     for name, value in _KERNEL_SETTINGS.items():
         _bind_text(layout, Path("/proc/sys") / name, f"{value}\n")
     _bind_text(layout, Path("/etc/hosts"), hosts_file(private_registries))
-    # Nothing answers there: unknown names fail at once instead of waiting for a server that is out of reach.
-    _bind_text(layout, Path("/etc/resolv.conf"), f"nameserver {NODE_ADDRESS}\n")
-    _prepare_network()
+    _bind_text(layout, Path("/etc/resolv.conf"), f"nameserver {DNS_ADDRESS}\n")
+    _prepare_network([*names_by_address(private_registries), DNS_ADDRESS])
 
 
 def entering(layout: Layout) -> list[str]:
@@ -85,11 +76,8 @@ def refuse_hidden_folders(needed: Iterable[Path]) -> None:
 
 def hosts_file(private_registries: Sequence[str]) -> str:
     """Return the node's /etc/hosts: the real names, at our addresses."""
-    return (
-        "127.0.0.1 localhost\n"
-        f"{NODE_ADDRESS} {NODE_NAME} {' '.join(PROXY_NAMES)}\n"
-        f"{UPSTREAM_ADDRESS} {' '.join(private_registries)}\n"
-    )
+    names = {"127.0.0.1": ("localhost",), **names_by_address(private_registries)}
+    return "".join(f"{address} {' '.join(each)}\n" for address, each in names.items())
 
 
 def _bind(source: Path, target: Path) -> None:
@@ -102,12 +90,12 @@ def _bind_text(layout: Layout, target: Path, text: str) -> None:
     _bind(source, target)
 
 
-def _prepare_network() -> None:
+def _prepare_network(addresses: Sequence[str]) -> None:
     run(["ip", "link", "set", "lo", "up"])
     # A bridge without ports: not every kernel has the "dummy" device, and an address needs one.
     run(["ip", "link", "add", "rig0", "type", "bridge"])
-    for address in (NODE_ADDRESS, UPSTREAM_ADDRESS):
-        run(["ip", "address", "add", f"{address}/{NODE_PREFIX_LENGTH}", "dev", "rig0"])
+    for address in addresses:
+        run(["ip", "address", "add", f"{address}/{PREFIX_LENGTH}", "dev", "rig0"])
     run(["ip", "link", "set", "rig0", "up"])
     # Leads nowhere, but programs look at the default route to learn the node's address.
     run(["ip", "route", "add", "default", "via", GATEWAY_ADDRESS])

@@ -1,8 +1,7 @@
 """A whole Kubernetes node in namespaces of its own: Linux and root, no Docker.
 
 Everything runs below one first process (rig.first_process). When that ends, and it ends with this process even after a
-SIGKILL, the kernel ends the rest; rig.sweeper then removes control groups and files. There is no cluster DNS: Pods
-reach Services by address or environment variable. Pods that need names come with a later issue.
+SIGKILL, the kernel ends the rest; rig.sweeper then removes control groups and files.
 """
 
 import json
@@ -11,7 +10,8 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +21,7 @@ from rig.authority import Authority
 from rig.cache import REPOSITORY, cache_folder
 from rig.errors import RigError
 from rig.kubeconfig import Server, write_kubeconfig
-from rig.layout import NODE_ADDRESS, PAUSE_IMAGE, Layout
+from rig.layout import NODE_ADDRESS, PAUSE_IMAGE, Layout, names_by_address
 from rig.namespaces import UNSHARE, entering, refuse_hidden_folders
 from rig.processes import Process, run
 from rig.progress import step
@@ -106,22 +106,35 @@ class Node:
 
     def push_private_image(self, name: str) -> None:
         """Make an image of that name in the private registry behind the proxy; its program waits for its end."""
-        target = upstream.address_of(name, self._private_registries)
-        registry = target.partition("/")[0]
-        with tempfile.TemporaryDirectory(dir=self.workdir) as folder:
-            archive = archives.pack(self.binaries["pause"], name, Path(folder) / "image.tar")
-            crane = str(self.binaries["crane"])
-            trusting = [
-                *self._nsenter(),
-                "env",
-                "NO_PROXY=*",
-                f"SSL_CERT_FILE={self.certificate_authority}",
-                f"HOME={folder}",
-                crane,
-            ]
-            login = ["auth", "login", registry, "--username", self._upstream.user, "--password-stdin"]
-            run([*trusting, *login], stdin=self._upstream.password)
-            run([*trusting, "push", str(archive), target])
+        self._push(name, upstream.address_of(name, self._private_registries), self._upstream)
+
+    def push_public_image(self, name: str) -> None:
+        """Make such an image in a registry that asks for no password, whether the public one or one in the cluster."""
+        self._push(name, name, None)
+
+    @contextmanager
+    def outage(self, registry: str) -> Iterator[None]:
+        """Refuse connections to a registry for a while, as if it were not there."""
+        address = next(
+            address for address, names in names_by_address(self._private_registries).items() if registry in names
+        )
+        rule = [
+            "INPUT",
+            "--destination",
+            address,
+            "--protocol",
+            "tcp",
+            "--jump",
+            "REJECT",
+            "--reject-with",
+            "tcp-reset",
+        ]
+        iptables = ["env", f"PATH={_environment()['PATH']}", "iptables", "--wait"]
+        self.run([*iptables, "--insert", *rule])
+        try:
+            yield
+        finally:
+            self.run([*iptables, "--delete", *rule])
 
     def __enter__(self) -> Self:
         """Bring it up."""
@@ -133,6 +146,18 @@ class Node:
     ) -> None:
         """Take it down."""
         self.down()
+
+    def _push(self, name: str, target: str, user: upstream.Upstream | None) -> None:
+        registry = target.partition("/")[0]
+        with tempfile.TemporaryDirectory(dir=self.workdir) as folder:
+            archive = archives.pack(self.binaries["pause"], name, Path(folder) / "image.tar")
+            # NO_PROXY: what the host goes through is out of reach here.
+            environment = ["NO_PROXY=*", f"SSL_CERT_FILE={self.certificate_authority}", f"HOME={folder}"]
+            crane = [*self._nsenter(), "env", *environment, str(self.binaries["crane"])]
+            if user is not None:
+                login = ["auth", "login", registry, "--username", user.user, "--password-stdin"]
+                run([*crane, *login], stdin=user.password)
+            run([*crane, "push", str(archive), target])
 
     def _start(self) -> None:
         authority = Authority.create(self._layout.pki)

@@ -61,6 +61,7 @@ class LocalInstallation:
         (found,) = (item["data"]["settings.yaml"] for item in maps if item["metadata"]["name"] == RELEASE)
         settings: Json = yaml.safe_load(found)
         settings["certificates"]["extraNames"] = ["localhost"]
+        settings["detection"]["replicasService"] = "localhost"
         settings["webhook"] |= {"port": self._webhook_port or free_port(), "bind": "127.0.0.1", "drainSeconds": 0.0}
         return settings
 

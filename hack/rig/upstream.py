@@ -1,9 +1,8 @@
-"""The private registry behind the proxy: the real one (distribution), refusing whoever has no password.
+"""The registries of the world outside, by the real program (distribution): one for everybody, one behind a password.
 
-It holds the images of every private registry, and what vendors push to Replicated itself.
+The latter holds the images of every private registry, and what vendors push to Replicated itself.
 """
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from pathlib import Path
 import bcrypt
 
 from rig.authority import Authority
+from rig.distribution import Distribution
 from rig.errors import RigError
-from rig.layout import REGISTRY_NAME, UPSTREAM_ADDRESS, Layout
+from rig.layout import PUBLIC_ADDRESS, PUBLIC_REGISTRY, REGISTRY_NAME, UPSTREAM_ADDRESS, Layout
 from rig.processes import Process
 
 USER = "rig-robot"
@@ -23,7 +23,7 @@ _BCRYPT_ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """How to reach it; the customer never sees this."""
+    """How to reach the private one; the customer never sees this."""
 
     password: str
     user: str = USER
@@ -34,13 +34,47 @@ class Upstream:
         return cls(secrets.token_urlsafe(24))
 
 
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """One registry: where it listens, under which names, and who may pull."""
+
+    name: str
+    address: str
+    hosts: tuple[str, ...]
+    only: Upstream | None
+    """Who may pull; None means everybody."""
+
+    def process(self, layout: Layout, authority: Authority, binaries: Mapping[str, Path]) -> Process:
+        """Write its configuration, its certificate and its users, and return it as a process."""
+        pair = authority.server(self.name, [*self.hosts, self.address])
+        storage = layout.workdir / "registries" / self.name
+        registry = Distribution(self.name, f"{self.address}:443", storage, pair, self._auth(layout))
+        log = layout.logs / f"{self.name}.log"
+        return registry.process(binaries["registry"], layout.etc / f"{self.name}.yaml", log)
+
+    def _auth(self, layout: Layout) -> Mapping[str, object]:
+        if self.only is None:
+            return {}
+        users = layout.etc / f"{self.name}.htpasswd"
+        users.write_text(htpasswd_line(self.only.user, self.only.password))
+        return {"htpasswd": {"realm": self.name, "path": str(users)}}
+
+
+def registries(upstream: Upstream, private_registries: Sequence[str]) -> tuple[Registry, ...]:
+    """Return the registries of a node."""
+    return (
+        Registry("upstream", UPSTREAM_ADDRESS, tuple(private_registries), upstream),
+        Registry("public", PUBLIC_ADDRESS, (PUBLIC_REGISTRY,), None),
+    )
+
+
 def htpasswd_line(user: str, password: str) -> str:
     """Return one line of an htpasswd file, in the only form that distribution reads."""
     return f"{user}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS)).decode()}\n"
 
 
 def address_of(name: str, private_registries: Sequence[str]) -> str:
-    """Return where to push an image of that name.
+    """Return where to push a private image of that name.
 
     Raises:
         RigError: no registry of the node holds such images.
@@ -52,31 +86,3 @@ def address_of(name: str, private_registries: Sequence[str]) -> str:
     if registry not in private_registries:
         raise RigError(f"{name}: the node has no private registry {registry!r}; give Node its name")
     return name
-
-
-def write_configuration(
-    layout: Layout, authority: Authority, upstream: Upstream, private_registries: Sequence[str]
-) -> None:
-    """Write the registry's configuration, its certificate and its users."""
-    pair = authority.server("upstream", [*private_registries, UPSTREAM_ADDRESS])
-    (layout.etc / "htpasswd").write_text(htpasswd_line(upstream.user, upstream.password))
-    configuration = {
-        "version": "0.1",
-        "log": {"level": "info", "fields": {"service": "upstream"}},
-        "storage": {"filesystem": {"rootdirectory": str(layout.workdir / "upstream")}},
-        "auth": {"htpasswd": {"realm": "upstream", "path": str(layout.etc / "htpasswd")}},
-        "http": {
-            "addr": f"{UPSTREAM_ADDRESS}:443",
-            "secret": secrets.token_hex(16),
-            "tls": {"certificate": str(pair.certificate), "key": str(pair.key)},
-        },
-    }
-    # JSON is YAML.
-    (layout.etc / "upstream.yaml").write_text(json.dumps(configuration, indent=2))
-
-
-def registry(layout: Layout, binaries: Mapping[str, Path]) -> Process:
-    """Return the registry as a process."""
-    command = [str(binaries["registry"]), "serve", str(layout.etc / "upstream.yaml")]
-    # It would ask a collector on the internet's behalf otherwise, and log that there is none.
-    return Process("upstream", command, log=layout.logs / "upstream.log", env={"OTEL_TRACES_EXPORTER": "none"})

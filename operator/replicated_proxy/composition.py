@@ -21,6 +21,8 @@ import uvloop
 from replicated_proxy.cleanup.cleaning import Cleaner
 from replicated_proxy.clock import SystemClock
 from replicated_proxy.controller.role import ControllerRole
+from replicated_proxy.detection.asking import Prober
+from replicated_proxy.detection.trust import InvalidCaFile
 from replicated_proxy.kube.answers import can_read_depth
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.errors import NoCluster
@@ -140,7 +142,7 @@ def _run(role: Role, installation: Installation) -> None:
 
     try:
         uvloop.run(main())
-    except NoCluster as error:
+    except (NoCluster, InvalidCaFile) as error:
         _log.critical("%s", error)
         sys.exit(_FAILED)
     except Exception as error:  # noqa: BLE001 - the outermost place there is.
@@ -176,7 +178,7 @@ async def _controller(settings: Settings, client: KubeClient, stop: asyncio.Even
 
 async def _webhook(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
     """Run the webhook; it brings its health server and drains by itself."""
-    await WebhookRole(settings, client, Metrics(), SystemClock().now).run(stop)
+    await WebhookRole(settings, client, Metrics(), Prober(settings.detection)).run(stop)
 
 
 async def _both(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:

@@ -28,6 +28,8 @@ REWRITE: Final = "proxy.kots.io/rewrite"
 NAMESPACE: Final = "app"
 WILDCARD_ONLY: Final = "bystander"
 UNREWRITTEN: Final = "unrewritten"
+# No registry is asked: what these tests look at is what becomes of images that are wanted.
+VALUES: Final[Json] = {"settings": {"rewrite": {"mode": "all"}}}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def cluster() -> Iterator[Cluster]:
     """A control plane of its own with the release in it: others on a shared one would meet its webhook."""
     with ControlPlane() as plane:
         cluster = Cluster(plane, provide(["helm"])["helm"], webhook=True)
-        cluster.install()
+        cluster.install(VALUES)
         for name in (NAMESPACE, WILDCARD_ONLY, UNREWRITTEN):
             cluster.kubectl("create", "namespace", name)
         cluster.kubectl("label", "namespace", UNREWRITTEN, f"{REWRITE}=disabled")
@@ -46,7 +48,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def controller(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoleProcess]:
     """The controller, which makes the certificate, the routing table and the pull secrets."""
-    running = RoleProcess("controller", cluster, tmp_path_factory.mktemp("controller"))
+    running = RoleProcess("controller", cluster, tmp_path_factory.mktemp("controller"), VALUES)
     running.start()
     yield running
     running.stop()
@@ -58,7 +60,7 @@ def webhook(
 ) -> Iterator[RoleProcess]:
     """The webhook, once a Pod of the application is rewritten: the API server learns of it by and by."""
     del controller
-    running = RoleProcess("webhook", cluster, tmp_path_factory.mktemp("webhook"))
+    running = RoleProcess("webhook", cluster, tmp_path_factory.mktemp("webhook"), VALUES)
     running.start()
     await_rewriting(cluster)
     yield running
@@ -236,9 +238,10 @@ def test_pull_secrets_keep_their_order(pods: Callable[[Json], Json]) -> None:
 def test_pull_secrets_of_the_service_account_stay(cluster: Cluster, pods: Callable[[Json], Json]) -> None:
     """What the ServiceAccount brings is in the list before ours."""
     account = {"name": "with-secrets", "namespace": NAMESPACE}
-    secrets = [{"name": "of-account"}]
+    secrets = [{"name": "zeta-of-account"}, {"name": "alpha-of-account"}]
     cluster.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account, "imagePullSecrets": secrets})
-    assert secrets_of(pods(a_pod(serviceAccountName="with-secrets"))) == ["of-account", SECRET]
+    of_account = [entry["name"] for entry in secrets]
+    assert secrets_of(pods(a_pod(serviceAccountName="with-secrets"))) == [*of_account, SECRET]
 
 
 def test_service_account_that_enforces_its_secrets_has_to_list_ours(
@@ -308,13 +311,6 @@ def test_namespace_may_opt_out(cluster: Cluster, pods: Callable[[Json], Json]) -
     pod = pods(a_pod(namespace=UNREWRITTEN))
     assert (image_of(pod), secrets_of(pod)) == (IMAGE, [])
     assert cluster.await_secret(UNREWRITTEN)
-
-
-def test_mirror_pod_is_left_alone(pods: Callable[[Json], Json]) -> None:
-    """The API server's copy of a static Pod is not touched: with a pull secret it would be refused."""
-    metadata = {"annotations": {"kubernetes.io/config.mirror": "hash"}}
-    pod = pods(a_pod(metadata=metadata, nodeName="a-node", automountServiceAccountToken=False))
-    assert (image_of(pod), secrets_of(pod)) == (IMAGE, [])
 
 
 def test_dry_run_is_answered_and_counted_apart(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from admitting import REWRITE_EVERYTHING
 from keyring import Keyring, read_docker_config
 from operating import SECRET, Cluster, Json, a_license, an_application, content_of
 from rig.binaries import provide
@@ -50,12 +51,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two Licenses that both cover every namespace, one of which lists a namespace as well, and both roles."""
     with ControlPlane() as plane:
         cluster = Cluster(plane, provide(["helm"])["helm"], webhook=True)
-        cluster.install()
+        cluster.install(REWRITE_EVERYTHING)
         for name in (*APPLICATIONS, SHARED, LISTED, LABELLED):
             cluster.kubectl("create", "namespace", name)
         cluster.kubectl("label", "namespace", LABELLED, "proxy.kots.io/app=shop")
         cluster.apply(*a_vendor("shop", "*"), *a_vendor("shop2", "*", LISTED))
-        roles = [RoleProcess(role, cluster, tmp_path_factory.mktemp(role)) for role in ("controller", "webhook")]
+        roles = [
+            RoleProcess(role, cluster, tmp_path_factory.mktemp(role), REWRITE_EVERYTHING)
+            for role in ("controller", "webhook")
+        ]
         try:
             for role in roles:
                 role.start()

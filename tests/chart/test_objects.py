@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from chart.helm_chart import Chart
@@ -158,12 +159,23 @@ def test_the_service_leads_to_the_webhook(chart: Chart) -> None:
     objects = chart.objects({"settings": {"webhook": {"port": 10260}}})
     call = objects.only("MutatingWebhookConfiguration")["webhooks"][0]["clientConfig"]["service"]
     assert call == {"name": f"{_NAME}-webhook", "namespace": "operator-home", "path": "/mutate", "port": 443}
-    service = objects.only("Service")
-    assert service["metadata"]["name"] == call["name"]
+    service = objects.of_kind("Service")[call["name"]]
     template = objects.of_kind("Deployment")[f"{_NAME}-webhook"]["spec"]["template"]
     assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
     ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
     assert ports[service["spec"]["ports"][0]["targetPort"]] == 10260
+
+
+def test_each_replica_of_the_webhook_can_be_reached(chart: Chart) -> None:
+    """A headless Service names the replicas' own addresses, at the name that the controller is told, on their port."""
+    objects = chart.objects({"settings": {"webhook": {"port": 10260}}})
+    detection = yaml.safe_load(objects.only("ConfigMap")["data"]["settings.yaml"])["detection"]
+    service = objects.of_kind("Service")[detection["replicasService"].partition(".")[0]]
+    assert detection["replicasService"] == f"{service['metadata']['name']}.operator-home.svc"
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["ports"][0]["port"] == 10260
+    template = objects.of_kind("Deployment")[f"{_NAME}-webhook"]["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
 
 
 @pytest.mark.parametrize("role", ["controller", "webhook"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ _OVERRIDES: list[dict[str, Any]] = [
         "injectedLicense": {"appSlug": "my-app", "proxyHost": "images.acme.example", "namespaces": ["*"]},
         "settings": {"sources": {"secrets": [{"namespace": "vault", "name": "a.b", "key": "license.yaml"}]}},
     },
+    {"detectionCa": {"secret": "authorities", "key": "bundle.pem"}},
     {"global": {"anything": 1}, "imagePullSecrets": [{"name": "mine"}], "extraEnv": [{"name": "A", "value": "b"}]},
 ]
 
@@ -96,6 +98,13 @@ def _actions(path: Path) -> list[str]:
         ({"injectedLicense": {"appSlug": "My App"}}, ["/injectedLicense/appSlug", "My App"]),
         ({"controller": {"replicas": -1}}, ["/controller/replicas", "0"]),
         ({"cleanup": {"timeoutSeconds": 0}}, ["/cleanup/timeoutSeconds", "1"]),
+        ({"detectionCa": {"configMap": "a", "secret": "b"}}, ["configMap a", "secret b", "leave one of them empty"]),
+        (
+            {"detectionCa": {"secret": "a"}, "settings": {"detection": {"caFile": "/etc/ca.pem"}}},
+            ["settings.detection.caFile", "/etc/ca.pem", "leave caFile empty"],
+        ),
+        ({"detectionCa": {"configMap": "A_b"}}, ["/detectionCa/configMap", "A_b"]),
+        ({"detectionCa": {"configMap": "a", "key": "../x"}}, ["/detectionCa/key", "../x"]),
         ({"policies": {"reach": {"enable": True}}}, ["/policies/reach", "enable", "not allowed"]),
     ],
 )
@@ -121,6 +130,7 @@ def test_the_operator_reads_the_settings_file(chart: Chart, tmp_path: Path) -> N
     assert settings.namespace == _HOME
     defaults = Settings()
     assert settings.rewrite == defaults.rewrite
+    assert replace(settings.detection, replicas_service="") == replace(defaults.detection, replicas_service="")
     assert settings.secret == defaults.secret
     assert settings.sources == defaults.sources
     assert settings.license == defaults.license
@@ -218,7 +228,7 @@ def _inside(text: list[str], number: int, sections: tuple[str, ...]) -> bool:
     return False
 
 
-_WHOLE = {"resources", "podSecurityContext", "securityContext", "objectSelector", "global"}
+_WHOLE = {"resources", "podSecurityContext", "securityContext", "objectSelector", "global", "assume"}
 
 
 def _keys(values: dict[str, Any], above: str = "") -> list[str]:

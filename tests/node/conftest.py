@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from demo.story import IMAGE, LICENSE_ID, SECRET
 from operating import a_license
 from rig.images import build_operator_image
 from rig.node import Node
+from rig.processes import run
 from rig.release import install_release
+from rig.roles import NAMESPACE as OPERATOR
 from rig.waiting import wait_until
 
 Json = dict[str, Any]
+Figures = Counter[tuple[str, ...]]
 SLUG = "my-kots-app"
 
 
@@ -30,6 +35,11 @@ class Installed:
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess calls it.
         """Run kubectl as the administrator."""
         return self.node.kubectl(*arguments, input=input)
+
+    def kubectl_with_warnings(self, *arguments: str) -> str:
+        """Run kubectl and return what it printed on both of its streams."""
+        command = [str(self.node.binaries["kubectl"]), f"--kubeconfig={self.node.kubeconfig}", *arguments]
+        return run(["sh", "-c", 'exec "$@" 2>&1', "sh", *command])
 
     def apply(self, *objects: Json) -> None:
         """Apply objects in one manifest."""
@@ -60,6 +70,17 @@ class Installed:
         self.kubectl("wait", f"--for=condition={condition}", "pod", "-n", namespace, "-l", selector, "--timeout=90s")
         pod: Json = self.get("pods", "-n", namespace, "-l", selector)["items"][0]
         return pod
+
+    def webhook_figures(self, name: str) -> Figures:
+        """Add up a metric over the replicas of the webhook; without its prefix, by the values of its labels."""
+        found: Counter[tuple[str, ...]] = Counter()
+        for pod in self.get("pods", "-n", OPERATOR, "-l", "app.kubernetes.io/component=webhook")["items"]:
+            path = f"/api/v1/namespaces/{OPERATOR}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
+            for family in text_string_to_metric_families(self.kubectl("get", "--raw", path)):
+                for sample in family.samples:
+                    if sample.name == f"replicated_proxy_{name}":
+                        found[tuple(sample.labels.values())] += int(sample.value)
+        return found
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,46 @@ def test_helm_reaches_the_node(node: Node) -> None:
     assert json.loads(node.helm("list", "--output=json")) == []
 
 
+def test_public_image_needs_nothing(node: Node) -> None:
+    """The other registry gives its images to everybody, under its real name, unless it is away."""
+    node.push_public_image("ghcr.io/my-org/tool:v1")
+    _create_pod(node, "public", "ghcr.io/my-org/tool:v1")
+    _wait_for(node, "public", "{.status.phase}", "Running")
+    with node.outage("ghcr.io"), pytest.raises(RigError, match="connection refused"):
+        node.push_public_image("ghcr.io/my-org/tool:v2")
+    node.push_public_image("ghcr.io/my-org/tool:v2")
+
+
+_RESOLVE = "import socket, sys; print(*sorted(each[4][0] for each in socket.getaddrinfo(sys.argv[1], 443, type=1)))"
+
+
+def _addresses(node: Node, name: str) -> list[str]:
+    try:
+        return node.run([sys.executable, "-c", _RESOLVE, name]).split()
+    except RigError as error:
+        assert "Name or service not known" in str(error)  # noqa: PT017 - anything else is a failure of the server.
+        return []
+
+
+def test_names_of_services_and_registries_are_served(node: Node) -> None:
+    """Services by their address or, headless, by those of their Pods; real names; and no others exist."""
+    _create_pod(node, "behind", "quay.io/none/such:1")
+    node.kubectl("label", "pod", "behind", "app=behind")
+    spec = {"clusterIP": "None", "selector": {"app": "behind"}, "publishNotReadyAddresses": True}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "headless"}, "spec": spec}
+    node.kubectl("apply", "--filename=-", input=json.dumps(service))
+
+    def found() -> bool:
+        address = node.kubectl("get", "pod", "behind", "--output=jsonpath={.status.podIP}")
+        return bool(address) and _addresses(node, "headless.default.svc.cluster.local") == [address]
+
+    wait_until(found, what="the Pod's address", seconds=30)
+    assert _addresses(node, "kubernetes.default.svc.cluster.local") == ["10.96.0.1"]
+    assert _addresses(node, "ghcr.io") == ["10.9.1.3"]
+    assert _addresses(node, "nowhere.example.com") == []
+    assert _addresses(node, "nowhere.default.svc.cluster.local") == []
+
+
 def test_unknown_private_registry_is_named(node: Node) -> None:
     """The message names the image and the remedy."""
     with pytest.raises(RigError, match=r"gcr\.io"):

@@ -4,6 +4,7 @@ import base64
 import json
 import stat
 import tarfile
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import bcrypt
@@ -14,10 +15,20 @@ from rig.authority import Authority
 from rig.cache import digest_of, scratch
 from rig.cgroups import hierarchies
 from rig.clusters import choose
+from rig.dns import zone_file
 from rig.errors import RigError
+from rig.flags import SERVICE_NETWORK
 from rig.golang import parse_version, required_version
 from rig.images import copied_files
 from rig.kubeconfig import Server, write_kubeconfig
+from rig.layout import (
+    HANGING_ADDRESS,
+    NODE_ADDRESS,
+    POD_NETWORK,
+    PUBLIC_ADDRESS,
+    REGISTRY_NETWORK,
+    UPSTREAM_ADDRESS,
+)
 from rig.namespaces import hosts_file, refuse_hidden_folders
 from rig.packages import Package, remedy
 from rig.pip_configuration import for_build, parse_listing
@@ -92,9 +103,25 @@ def test_htpasswd_line_verifies() -> None:
 
 def test_hosts_file_gives_the_real_names() -> None:
     """Images keep the names that they have in production."""
-    names = {line.split()[0]: line.split()[1:] for line in hosts_file(["quay.io", "ghcr.io"]).splitlines()}
-    assert "proxy.replicated.com" in names["10.9.0.2"]
-    assert names["10.9.0.3"] == ["quay.io", "ghcr.io"]
+    names = {line.split()[0]: line.split()[1:] for line in hosts_file(["quay.io", "gcr.io"]).splitlines()}
+    assert "proxy.replicated.com" in names[NODE_ADDRESS]
+    assert names[UPSTREAM_ADDRESS] == ["quay.io", "gcr.io"]
+
+
+def test_pods_find_what_programs_find() -> None:
+    """The zone has the names of the hosts file, at the same addresses."""
+    listed = {(line.split()[0], name) for line in hosts_file(["quay.io"]).splitlines() for name in line.split()[1:]}
+    records = [line.split() for line in zone_file(["quay.io"]).splitlines()]
+    served = {(record[-1], record[0].removesuffix(".")) for record in records if record[-2] == "A"}
+    assert served == listed - {("127.0.0.1", "localhost")}
+
+
+def test_registries_may_be_asked_and_the_cluster_may_not() -> None:
+    """The one range that tests let the operator ask holds every registry of the world outside, and nothing else."""
+    outside = ip_network(REGISTRY_NETWORK)
+    assert all(ip_address(address) in outside for address in (UPSTREAM_ADDRESS, PUBLIC_ADDRESS, HANGING_ADDRESS))
+    assert ip_address(NODE_ADDRESS) not in outside
+    assert not any(outside.overlaps(ip_network(network)) for network in (POD_NETWORK, SERVICE_NETWORK))
 
 
 def test_folders_that_the_node_would_cover_are_refused() -> None:

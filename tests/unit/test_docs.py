@@ -10,7 +10,6 @@ import yaml
 from pages.settings import PAGE, render_settings
 from replicated_proxy.core.applications import parse_application
 from replicated_proxy.core.licenses import parse_license
-from replicated_proxy.core.reasons import Reason
 from replicated_proxy.core.signatures import SignatureState
 from replicated_proxy.core.statuses import StatusReason
 from replicated_proxy.core.validity import ExpiryStanding
@@ -31,13 +30,6 @@ def test_settings_page_is_what_the_code_says() -> None:
     expected = render_settings()
 
     assert expected == PAGE.read_text(encoding="utf-8")
-
-
-def test_every_reason_code_is_explained() -> None:
-    """Each word of the metrics and audit annotations has its row with cause and remedy."""
-    missing = {reason.value for reason in Reason} - words_of_table("docs/rewriting.md")
-
-    assert not missing
 
 
 def test_every_condition_reason_is_explained() -> None:

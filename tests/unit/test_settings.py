@@ -110,9 +110,10 @@ def test_policy_holds_parsed_patterns() -> None:
 
 def test_shipped_owners_are_excluded() -> None:
     """Controllers known to compare images are in the list unless it is changed."""
-    shipped = Settings().policy().excluded_owners
+    shipped = Settings().policy()
 
-    assert {"Cluster.postgresql.cnpg.io", "CatalogSource.operators.coreos.com"} <= shipped
+    assert {"Cluster.postgresql.cnpg.io", "CatalogSource.operators.coreos.com"} <= shipped.excluded_owners
+    assert shipped.excluded_labels == (("aerospike.com/cr", ""), ("application", "spilo"))
 
 
 PORTS = ("controller.healthPort", "webhook.port", "webhook.healthPort")
@@ -140,7 +141,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("controller.concurrency", 0, "1 or more"),
     ("controller.sweepSeconds", "10m", "a number"),
     ("controller.sweepSeconds", False, "a number"),
-    ("rewrite.mode", "private", "private, all, listed, off"),
+    ("rewrite.mode", "public", "private, all, listed, off"),
     ("rewrite.mode", ["all"], "private, all, listed, off"),
     ("rewrite.wildcardScope", "all", "Claimed, All"),
     ("rewrite", "all", "mapping"),
@@ -151,6 +152,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("proxy.registryHosts", {"my-app": "reg.acme.com/"}, "without scheme and path"),
     ("rewrite.include", ["quay.io/*"], "host/path-prefix"),
     ("rewrite.exclude", ["https://quay.io"], "host/path-prefix"),
+    ("rewrite.excludedLabels", ["=spilo"], "key=value"),
+    ("rewrite.excludedLabels", ["application: spilo"], "key=value"),
     ("logLevel", "LOUD", "WARNING"),
     ("installation", "", "release namespace and name"),
     *((key, port, "1 to 65535") for key in PORTS for port in (-1, 0, 65_536)),
@@ -197,7 +200,9 @@ def test_wrong_value_is_told_by_key_value_and_remedy(key: str, value: Any, remed
     """One problem, which says where, what is written there and what may be."""
     (problem,) = problems_of(written_at(key, value))
     wrong = innermost(value)
-    written = repr(wrong[0] if isinstance(wrong, list) and key.endswith(("clude", "spaces", "Names")) else wrong)
+    written = repr(
+        wrong[0] if isinstance(wrong, list) and key.endswith(("clude", "spaces", "Names", "Labels")) else wrong
+    )
     expected = (True, True, True)
 
     assert expected == (problem.startswith(key), written in problem, remedy in problem)

@@ -12,6 +12,7 @@ import pytest
 from builders import a_pod, a_table
 from keyring import Keyring
 from replicated_proxy.core.admission import PodReview, review_pod
+from replicated_proxy.core.challenges import MalformedChallenge, parse_challenges
 from replicated_proxy.core.images import InvalidImageReference, parse_image
 from replicated_proxy.core.rewriting import Mode, RewritePolicy
 
@@ -72,3 +73,15 @@ def test_keyring_gives_the_entries_that_the_kubelet_tries(row: Row) -> None:
     keys = {key: key for key in row["auth_keys"]}
 
     assert row["matches"] == Keyring(keys).lookup(row["repository"])
+
+
+@pytest.mark.parametrize("row", read_rows("challenges.json", "header"))
+def test_challenge_is_read_by_the_grammar(row: Row) -> None:
+    """Schemes and parameters are what RFC 9110 makes of the header, or the header is refused."""
+    try:
+        found = [{"scheme": each.scheme, "params": each.parameters} for each in parse_challenges([row["header"]])]
+        malformed = False
+    except MalformedChallenge:
+        found, malformed = [], True
+
+    assert (row["challenges"], row["malformed"]) == (found, malformed)

@@ -1,5 +1,6 @@
 {{/* What the schema cannot say. Each message names the remedy. */}}
 {{- define "chart.guards" -}}
+{{- include "chart.guardDetectionCa" . -}}
 {{- include "chart.guardInjectedLicense" . -}}
 {{- include "chart.guardLease" . -}}
 {{- include "chart.guardNames" . -}}
@@ -12,6 +13,17 @@
 {{- $grace := add .Values.settings.webhook.drainSeconds .Values.settings.webhook.shutdownSeconds -}}
 {{- if le (int .Values.terminationGracePeriodSeconds) (int $grace) -}}
 {{- fail (printf "terminationGracePeriodSeconds is %v: it must exceed settings.webhook.drainSeconds and shutdownSeconds together (%v)" .Values.terminationGracePeriodSeconds $grace) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The webhook reads one file of authorities. */}}
+{{- define "chart.guardDetectionCa" -}}
+{{- $ca := .Values.detectionCa | default dict -}}
+{{- if and $ca.configMap $ca.secret -}}
+{{- fail (printf "detectionCa names both configMap %s and secret %s: leave one of them empty" $ca.configMap $ca.secret) -}}
+{{- end -}}
+{{- if and (include "chart.detectionCaVolume" .) (.Values.settings.detection | default dict).caFile -}}
+{{- fail (printf "settings.detection.caFile is %s, and detectionCa mounts another file: leave caFile empty, it is set by itself" .Values.settings.detection.caFile) -}}
 {{- end -}}
 {{- end -}}
 

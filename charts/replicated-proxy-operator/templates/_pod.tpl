@@ -63,6 +63,11 @@ volumeMounts:
     readOnly: true
   - name: tmp
     mountPath: /tmp
+  {{- if and (eq .role "webhook") (include "chart.detectionCaVolume" .root) }}
+  - name: detection-ca
+    mountPath: {{ include "chart.detectionCaFolder" . }}
+    readOnly: true
+  {{- end }}
 {{- end -}}
 
 {{/* Volumes for these mounts; (dict "settings" <ConfigMap>). */}}
@@ -74,6 +79,29 @@ volumeMounts:
   emptyDir:
     medium: Memory
     sizeLimit: 16Mi
+{{- end -}}
+
+{{/* Where the webhook finds the authorities of private registries: a folder, so that the kubelet keeps it up to date. */}}
+{{- define "chart.detectionCaFolder" -}}
+/etc/replicated-proxy-detection-ca
+{{- end -}}
+
+{{/* The volume with these authorities; empty where detectionCa names nothing. */}}
+{{- define "chart.detectionCaVolume" -}}
+{{- $ca := .Values.detectionCa | default dict -}}
+{{- if or $ca.configMap $ca.secret -}}
+- name: detection-ca
+  {{- if $ca.configMap }}
+  configMap:
+    name: {{ $ca.configMap }}
+  {{- else }}
+  secret:
+    secretName: {{ $ca.secret }}
+  {{- end }}
+    items:
+      - key: {{ $ca.key | quote }}
+        path: ca.crt
+{{- end -}}
 {{- end -}}
 
 {{/* Spread of a role's replicas; (dict "root" $ "role" "controller"). */}}
@@ -176,4 +204,9 @@ spec:
         failureThreshold: 2
   volumes:
     {{- include "chart.volumes" (dict "settings" (include "chart.fullname" .root)) | nindent 4 }}
+    {{- if eq .role "webhook" }}
+    {{- with include "chart.detectionCaVolume" .root }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    {{- end }}
 {{- end -}}

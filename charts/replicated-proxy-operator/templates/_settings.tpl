@@ -6,7 +6,10 @@
 {{- $_ := set $settings.webhook "serviceName" (include "chart.webhookName" .) -}}
 {{- $_ := set $settings.webhook "configurationName" (include "chart.fullname" .) -}}
 {{- if hasKey $settings "detection" -}}
-{{- $_ := set $settings.detection "replicasService" (include "chart.replicasService" .) -}}
+{{- $_ := set $settings.detection "replicasService" (printf "%s.%s.svc" (include "chart.replicasService" .) .Release.Namespace) -}}
+{{- if include "chart.detectionCaVolume" . -}}
+{{- $_ := set $settings.detection "caFile" (printf "%s/ca.crt" (include "chart.detectionCaFolder" .)) -}}
+{{- end -}}
 {{- end -}}
 {{- $_ := set $settings.sources "secrets" (include "chart.secretSources" . | fromJsonArray) -}}
 {{- $_ := unset $settings.proxy "allowedHosts" -}}

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import statistics
 import time
-from pathlib import Path
 
+from bench.observing import processor_seconds
 from rig.errors import RigError
 from rig.roles import RoleProcess
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _INTERVAL_SECONDS = 0.25
 _QUIET_INTERVALS = 8
 _BUSY_SHARE = 0.1
 _MEMORY_SAMPLES = 10
 _MEGABYTE = 1_000_000
 _RESIDENT = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
-
-
-def read_ticks(stat: str) -> int:
-    """Return the processor time in `/proc/PID/stat`, user and system, in clock ticks."""
-    fields = stat[stat.rindex(")") + 2 :].split()  # The name before it may hold anything.
-    return int(fields[11]) + int(fields[12])
 
 
 def read_resident(metrics: str) -> float:
@@ -46,24 +38,16 @@ async def await_rest(pid: int, seconds: float) -> float:
         RigError: it did not come to rest, or is gone.
     """
     deadline = time.monotonic() + seconds
-    last_busy, quiet, before = time.monotonic(), 0, _ticks(pid)
+    last_busy, quiet, before = time.monotonic(), 0, processor_seconds(pid)
     while quiet < _QUIET_INTERVALS:
         if time.monotonic() > deadline:
             raise RigError(f"process {pid} did not come to rest within {seconds:.0f} s")
         await asyncio.sleep(_INTERVAL_SECONDS)
-        now = _ticks(pid)
-        busy = (now - before) / _TICKS > _BUSY_SHARE * _INTERVAL_SECONDS
+        now = processor_seconds(pid)
+        busy = now - before > _BUSY_SHARE * _INTERVAL_SECONDS
         quiet, before = (0 if busy else quiet + 1), now
         last_busy = time.monotonic() if busy else last_busy
     return last_busy
-
-
-def _ticks(pid: int) -> int:
-    """Read a process's processor time."""
-    try:
-        return read_ticks(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
-    except OSError:
-        raise RigError(f"process {pid} has ended") from None
 
 
 async def resident_megabytes(role: RoleProcess) -> float:

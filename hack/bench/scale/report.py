@@ -6,8 +6,9 @@ import json
 import os
 import platform
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from bench.bars import Bar, bar_table
 from bench.pages import RESULTS
 from bench.scale.figures import Latencies, Memory, Scale, percentile, reads, writes
 from bench.scale.plots import PLOT_NAMES, draw
@@ -19,24 +20,6 @@ _LONGEST_STORM = 1.0
 _MOST_MEMORY = 160.0
 _FLAT = 5.0
 _LONGEST_START = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One line of the first table: what was measured beside what it should be at most."""
-
-    what: str
-    measured: float
-    limit: float
-    unit: str
-    remark: str = ""
-
-    def row(self) -> str:
-        """Write the line."""
-        verdict = "met" if self.measured <= self.limit else "**missed**"
-        return (
-            f"| {self.what} | {self.measured:.3g}{self.unit} | {self.limit:g}{self.unit} | {verdict} | {self.remark} |"
-        )
 
 
 def write_report(sizes: Sizes, found: Scale) -> str:
@@ -56,9 +39,7 @@ def render(sizes: Sizes, found: Scale) -> str:
     """Write the text of the section."""
     parts = [
         _head(sizes),
-        "\n".join(
-            ["| what | measured | at most | | |", "|---|---:|---:|---|---|", *(bar.row() for bar in bars(found))]
-        ),
+        bar_table(bars(found)),
         *(f"![{title}](benchmarks/{name}.svg)" for name, title in PLOT_NAMES.items()),
         _rounds(found),
         _latencies(found),

@@ -61,14 +61,18 @@ def read_sizes(environment: Mapping[str, str]) -> Sizes:
         InvalidSizes: one of them makes no sense.
     """
     return Sizes(
-        namespaces=_number(environment, "NAMESPACES", _NAMESPACES, _FEWEST_NAMESPACES),
-        rounds=_number(environment, "ROUNDS", _ROUNDS, 1),
-        fsync=_number(environment, "FSYNC", 1, 0) > 0,
+        namespaces=read_number(environment, "NAMESPACES", _NAMESPACES, _FEWEST_NAMESPACES),
+        rounds=read_number(environment, "ROUNDS", _ROUNDS, 1),
+        fsync=read_number(environment, "FSYNC", 1, 0) > 0,
     )
 
 
-def _number(environment: Mapping[str, str], name: str, default: int, least: int) -> int:
-    """Read a whole number."""
+def read_number(environment: Mapping[str, str], name: str, default: int, least: int) -> int:
+    """Read a whole number.
+
+    Raises:
+        InvalidSizes: it is none, or out of bounds.
+    """
     text = environment.get(name, "") or str(default)
     if not (text.isascii() and text.isdigit()) or not least <= int(text) <= _LARGEST:
         raise InvalidSizes(f"{name}={text} is no whole number from {least} to {_LARGEST}")

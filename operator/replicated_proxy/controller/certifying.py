@@ -60,6 +60,10 @@ class CertificateKeeper:
             for place in _PLACES:
                 group.create_task(self._follow(place))
 
+    def serving_secret(self) -> Object | None:
+        """Return the Secret that the webhook serves from, as it was seen last."""
+        return self._seen.get("serving")
+
     def problems(self) -> list[str]:
         """Say why the webhook may have no certificate that the API server trusts, for `/readyz`."""
         missing = [place for place in _PLACES if place not in self._seen]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from replicated_proxy.clock import Clock
 from replicated_proxy.controller.certifying import CertificateKeeper
+from replicated_proxy.controller.collecting import Reach, VerdictCollector
 from replicated_proxy.controller.publishing import TablePublisher
 from replicated_proxy.controller.reconciling import Hands, Reconciler
 from replicated_proxy.controller.reporting import Reporter
@@ -76,6 +77,7 @@ class Term:
                 for _ in range(self._office.settings.controller.concurrency):
                     group.create_task(self.reconciler.run_namespaces())
                 group.create_task(self._gauge())
+                group.create_task(_make_collector(self._office).run())
         finally:
             self._office.publisher.hand_over()
             self.reconciler = _make_reconciler(self._office)  # Nothing is known any more, and the gauges say so.
@@ -101,6 +103,12 @@ class Term:
         metrics.conflicts.set(sum(result.state is SyncState.CONFLICTING for result in results))
         metrics.note_licenses(self.reconciler.ends)
         metrics.note_failures(result.reason for result in results if result.state is SyncState.FAILED)
+
+
+def _make_collector(office: Office) -> VerdictCollector:
+    """Wire a collector that knows what stands in the ConfigMap."""
+    reach = Reach(office.certificates.serving_secret)
+    return VerdictCollector(office.settings, office.publisher, reach, office.clock, office.metrics)
 
 
 def _make_reconciler(office: Office) -> Reconciler:

@@ -1,10 +1,15 @@
-"""The routing table's ConfigMap: read back at start, repaired when edited, written only when it changes."""
+"""The routing table's ConfigMap: read back at start, repaired when edited, written only when it changes.
+
+Beside the table stands what the webhook's replicas learned of registries. Each is written without touching the other,
+and when there is no room for both, the verdicts give way: they can be asked anew.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from replicated_proxy.core.objects import text_at
 from replicated_proxy.core.pull_secrets import MANAGED_BY_LABEL, MANAGER
@@ -17,12 +22,16 @@ from replicated_proxy.core.routing_documents import (
     decode_table,
     encode_table,
 )
+from replicated_proxy.core.verdict_documents import DATA_KEY as VERDICTS_KEY
+from replicated_proxy.core.verdict_documents import shrink_verdicts
 from replicated_proxy.kube.client import KubeClient, Object, retry_pause
 from replicated_proxy.kube.errors import ApiError, NotFound
 from replicated_proxy.kube.resources import CONFIG_MAPS
 from replicated_proxy.kube.watching import follow_object
 
 _log = logging.getLogger(__name__)
+_MOST_BYTES: Final = 1_040_000  # Of all data together; a ConfigMap holds 1 MiB.
+_MOST_FOR_VERDICTS: Final = 200_000
 
 
 class TablePublisher:
@@ -33,6 +42,7 @@ class TablePublisher:
         loaded: set while we lead, once the ConfigMap has been read for that or found missing.
         problem: why the newest table could not be published, for the License's status.
         newer: the table of a later version stands there; it is left alone, and nothing is concluded without it.
+        verdicts: the text about registries that stands there.
     """
 
     def __init__(self, client: KubeClient, namespace: str, name: str, secret_name: str) -> None:
@@ -45,6 +55,7 @@ class TablePublisher:
         self.loaded = asyncio.Event()
         self.problem = ""
         self.newer = ""
+        self.verdicts = ""
 
     def problems(self) -> list[str]:
         """Say what keeps the controller from working on the published table."""
@@ -58,7 +69,7 @@ class TablePublisher:
         While another replica leads, what it publishes counts.
         """
         async for body in follow_object(self._client, CONFIG_MAPS, self._name, self._namespace):
-            text = None if body is None else text_at(body, "data", DATA_KEY)
+            text = self._note(body)
             if not self.loaded.is_set():
                 self._read_back(text)
                 changed()
@@ -93,7 +104,12 @@ class TablePublisher:
             body = await self._client.get(CONFIG_MAPS, self._name, self._namespace)
         except NotFound:
             return None
-        return text_at(body, "data", DATA_KEY)
+        return self._note(body)
+
+    def _note(self, body: Object | None) -> str | None:
+        """Remember the verdicts of a state of the ConfigMap and return its table, None where there is no ConfigMap."""
+        self.verdicts = text_at(body, "data", VERDICTS_KEY)
+        return None if body is None else text_at(body, "data", DATA_KEY)
 
     def _read_back(self, text: str | None) -> None:
         """Take over what somebody else published: frozen and unknown Licenses live on in it.
@@ -144,17 +160,46 @@ class TablePublisher:
 
     async def _write(self, text: str) -> None:
         """Write the ConfigMap, or make it; somebody who was faster with that is overwritten at the next turn."""
-        body = self._render(text)
+        data: Object = {DATA_KEY: text}
+        room = _MOST_BYTES - len(text.encode())
+        if len(self.verdicts) > room:
+            self.verdicts = data[VERDICTS_KEY] = shrink_verdicts(self.verdicts, room)
+        body = self._render(data)
         try:
             await self._client.merge(CONFIG_MAPS.path(self._name, self._namespace), body)
         except NotFound:
             await self._client.create(CONFIG_MAPS, body, self._namespace)
 
-    def _render(self, text: str) -> Object:
+    def room_for_verdicts(self) -> int:
+        """Return how many bytes the table leaves for verdicts."""
+        return min(_MOST_FOR_VERDICTS, _MOST_BYTES - len((self._text or "").encode()))
+
+    async def publish_verdicts(self, text: str) -> bool:
+        """Write verdicts beside the table; returns whether they stand there, which takes a table that does.
+
+        Raises:
+            ApiError: the ConfigMap could not be written.
+        """
+        if text == self.verdicts:
+            return True
+        if len(text) > self.room_for_verdicts():
+            return False
+        before, self.verdicts = self.verdicts, text
+        try:
+            await self._client.merge(CONFIG_MAPS.path(self._name, self._namespace), {"data": {VERDICTS_KEY: text}})
+        except NotFound:
+            self.verdicts = ""
+            return False
+        except ApiError:
+            self.verdicts = before
+            raise
+        return True
+
+    def _render(self, data: Object) -> Object:
         """Write the ConfigMap; nothing secret is in it."""
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": self._name, "namespace": self._namespace, "labels": {MANAGED_BY_LABEL: MANAGER}},
-            "data": {DATA_KEY: text},
+            "data": data,
         }

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from replicated_proxy.core.applications import APP_SLUG_LABEL
 from replicated_proxy.core.json_patch import JsonPatchOperation, add, escape_token, replace
-from replicated_proxy.core.pods import Carrier, Pod
+from replicated_proxy.core.namespaces import APP_LABEL, REWRITE_LABEL
+from replicated_proxy.core.pods import MIRROR_ANNOTATION, Carrier, Pod
 from replicated_proxy.core.reasons import UNPROXIABLE, Outcome, Reason
 from replicated_proxy.core.rewriting import (
     ImageDecision,
@@ -26,6 +28,13 @@ _MOST_WARNINGS: Final = 5
 _LARGEST_ANNOTATIONS: Final = 256 * 1024  # TotalAnnotationSizeLimitB; the API server refuses more.
 _LONGEST_AUDIT: Final = 2048  # The API server sets no limit; an audit log does.
 NODES_GROUP: Final = "system:nodes"
+_write_map: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+# All that is read of labels and annotations, apart from the annotations' size and the settings' `excluded_labels`: a
+# decision remembered for one Pod holds for others that differ elsewhere.
+MARKS: Final = frozenset({APP_LABEL, APP_SLUG_LABEL, MIRROR_ANNOTATION, ORIGINAL_IMAGES_ANNOTATION, REWRITE_LABEL})
+_KEYS: Final = ("license", "images")
+# Of a Pod that was reviewed before: of two answers to one request the API server keeps the first word for each key.
+_KEYS_AGAIN: Final = ("license-again", "images-again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +82,10 @@ def review_pod(
 ) -> Verdict:
     """Decide a Pod. Decisions come from the images, never from a marker, so a second review changes nothing."""
     if review.pod.is_mirror or NODES_GROUP in review.groups:
-        return _left_alone(Reason.MIRROR_POD, review.namespace)
+        return _LEFT_ALONE[Reason.MIRROR_POD]
     context = select_route(review.pod, review.namespace, table, policy)
     if isinstance(context, Reason):
-        return _left_alone(context, review.namespace)
+        return _leave_alone(context, review.pod)
     if review.ephemeral:
         return _review_ephemeral(review, table.secret_name, context, visibility_of)
     decisions = tuple(
@@ -86,7 +95,8 @@ def review_pod(
     )
     annotation, note = _annotate(review.pod, decisions)
     patch = (*_patch_images(decisions), *_patch_secret(review.pod, decisions, table.secret_name), *annotation)
-    return _answer(patch, decisions, context, note)
+    again = ORIGINAL_IMAGES_ANNOTATION in (review.pod.annotations or {})
+    return _answer(patch, decisions, context, note, _KEYS_AGAIN if again else _KEYS)
 
 
 def _review_ephemeral(
@@ -150,11 +160,7 @@ def _annotate(pod: Pod, decisions: Iterable[ImageDecision]) -> tuple[tuple[JsonP
     if not originals:
         return (), ""
     annotations = pod.annotations or {}
-    value = json.dumps(
-        _earlier_originals(annotations) | originals,
-        sort_keys=True,
-        separators=(",", ":"),
-    )
+    value = _add_originals(annotations, originals)
     others = sum(
         len(key.encode()) + len(text.encode()) for key, text in annotations.items() if key != ORIGINAL_IMAGES_ANNOTATION
     )
@@ -168,6 +174,14 @@ def _annotate(pod: Pod, decisions: Iterable[ImageDecision]) -> tuple[tuple[JsonP
     return (add(f"/metadata/annotations/{escape_token(ORIGINAL_IMAGES_ANNOTATION)}", value),), ""
 
 
+def _add_originals(annotations: Mapping[str, str], originals: Mapping[str, str]) -> str:
+    """Write the annotation's value; an earlier one that is too large for any Pod is not read, and stays too large."""
+    earlier = annotations.get(ORIGINAL_IMAGES_ANNOTATION, "")
+    if len(earlier) > _LARGEST_ANNOTATIONS:
+        return earlier
+    return _write_map({**_earlier_originals(annotations), **originals})
+
+
 def _earlier_originals(annotations: Mapping[str, str]) -> dict[str, str]:
     """Read the map of an earlier review; anything but a map of text to text is garbage."""
     try:
@@ -179,35 +193,25 @@ def _earlier_originals(annotations: Mapping[str, str]) -> dict[str, str]:
     return earlier
 
 
-def _left_alone(reason: Reason, namespace: str) -> Verdict:
-    """Answer for a Pod that no License decides."""
-    text = {
-        Reason.LICENSE_EXPIRED: f"the Replicated license of namespace {namespace} has expired: images were not proxied",
-        Reason.AMBIGUOUS_LICENSE: (
-            "several Replicated licenses cover this namespace: label the Pod proxy.kots.io/app=<slug> to choose"
-        ),
-        Reason.SECRET_CONFLICT: f"pull secret in namespace {namespace} is not ours; images were not proxied",
-    }.get(reason)
-    return Verdict(reason=reason, warnings=_shorten([text] if text else []), audit={"reason": reason.value})
-
-
 def _answer(
     patch: tuple[JsonPatchOperation, ...],
     decisions: tuple[ImageDecision, ...],
     context: RewriteContext,
     note: str,
+    keys: tuple[str, str] = _KEYS,
 ) -> Verdict:
     """Put the answer together with what people are told about it."""
     warnings = [text for decision in decisions if (text := _warn(decision, context))]
     if context.covering.route.retained and any(decision.needs_license for decision in decisions):
         warnings.insert(0, f"the Replicated license of {context.covering.route.app_slug} has expired: pulls may fail")
-    told = "; ".join(f"{item.slot.key}={item.reason or item.outcome}" for item in decisions)
+    # Names come as users wrote them: the API server looks at them only after its webhooks.
+    told = _tidy("; ".join(f"{item.slot.key}={item.reason or item.outcome}" for item in decisions), _LONGEST_AUDIT)
     return Verdict(
         patch=patch,
         decisions=decisions,
         license=context.covering.route.license,
         warnings=_shorten([note, *warnings] if note else warnings),
-        audit={"license": context.covering.route.license, "images": told[:_LONGEST_AUDIT]},
+        audit=dict(zip(keys, (context.covering.route.license, told), strict=True)),
     )
 
 
@@ -223,11 +227,42 @@ def _warn(decision: ImageDecision, context: RewriteContext) -> str:
 
 def _shorten(warnings: list[str]) -> tuple[str, ...]:
     """Hold warnings to what clients show: printable, 120 characters, 5 in all."""
-    clean = ["".join(char if char.isprintable() else " " for char in text) for text in warnings]
-    cut = [text if len(text) <= _LONGEST_WARNING else text[: _LONGEST_WARNING - 1] + "…" for text in clean]
-    if len(cut) > _MOST_WARNINGS:
-        cut = [
-            *cut[: _MOST_WARNINGS - 1],
-            f"and {len(cut) - _MOST_WARNINGS + 1} more images were not proxied",
-        ]
-    return tuple(cut)
+    if len(warnings) > _MOST_WARNINGS:
+        shown = _MOST_WARNINGS - 1
+        warnings = [*warnings[:shown], f"and {len(warnings) - shown} more images were not proxied"]
+    return tuple(_tidy(text, _LONGEST_WARNING) for text in warnings)
+
+
+def _tidy(text: str, longest: int) -> str:
+    """Make text printable and cut it; cut first, since a Pod may hold megabytes."""
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    if cut.isprintable():
+        return cut
+    return "".join(char if char.isprintable() else " " for char in cut)
+
+
+def _leave_alone(reason: Reason, pod: Pod) -> Verdict:
+    """Answer for a Pod that no License decides; one that names an application is told that there is none."""
+    if reason is Reason.NO_LICENSE and pod.mark(APP_LABEL):
+        return _NO_SUCH_APPLICATION
+    return _LEFT_ALONE[reason]
+
+
+# What users read whose whole Pod was left alone although rewriting was to be expected.
+WITHHELD: Final = {
+    Reason.LICENSE_EXPIRED: "the Replicated license has expired; apply a renewed one",
+    Reason.AMBIGUOUS_LICENSE: "several licenses: label the Pod proxy.kots.io/app=<slug> to choose",
+    Reason.SECRET_CONFLICT: "the namespace's pull secret is not the operator's",
+}
+
+
+def _tell_reason(reason: Reason, why: str = "") -> Verdict:
+    """Make the answer for a Pod that no License decides."""
+    warnings = (f"images were not proxied ({reason}): {why}",) if why else ()
+    return Verdict(reason=reason, warnings=warnings, audit={"reason": reason.value})
+
+
+_LEFT_ALONE: Final = {reason: _tell_reason(reason, WITHHELD.get(reason, "")) for reason in Reason}
+_NO_SUCH_APPLICATION: Final = _tell_reason(
+    Reason.NO_LICENSE, f"no License here is of the application that {APP_LABEL} names"
+)

@@ -14,6 +14,9 @@ from typing import Final
 DOCKER_HUB: Final = "docker.io"
 _LEGACY_DOCKER_HUB: Final = "index.docker.io"
 _LONGEST_PATH: Final = 255  # RepositoryNameTotalLengthMax; since v0.6.0 the host does not count.
+# Path, tag and digest have ends of their own; a host has none in the grammar, but no name server has one of 254
+# characters. Matching takes up to 160 bytes for each character, and the API server stores images of a megabyte.
+_LONGEST_TEXT: Final = 4096
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])"
@@ -106,6 +109,8 @@ def parse_image(text: str) -> ImageReference:
     Raises:
         InvalidImageReference: the kubelet would refuse it with `InvalidImageName`.
     """
+    if len(text) > _LONGEST_TEXT:
+        raise InvalidImageReference(text, "too-long")
     if _IDENTIFIER.fullmatch(text):
         raise InvalidImageReference(text, "identifier")
     domain, remainder = _split_domain(text)
@@ -170,25 +175,12 @@ def is_registry_host(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryPattern:
-    """`host`, `host/path-prefix` or `*.host`, compared by host and whole path segments.
-
-    Never a regular expression, and never a string prefix: `quay.io/acme` does not match `quay.io/acme2/api`.
-    `*.example.com` matches every host below `example.com`, however deep, and not `example.com` itself.
-    """
+    """`host`, `host/path-prefix` or `*.host`; `core.selections` says which images lie under it."""
 
     text: str
     host: str
     any_subdomain: bool
     segments: tuple[str, ...]
-
-    def matches(self, reference: ImageReference) -> bool:
-        """Tell whether the image lies under this pattern."""
-        if self.any_subdomain:
-            if not reference.domain.endswith("." + self.host):
-                return False
-        elif reference.domain != self.host:
-            return False
-        return tuple(reference.path.split("/"))[: len(self.segments)] == self.segments
 
 
 class InvalidRepositoryPattern(ValueError):
@@ -216,30 +208,14 @@ def parse_pattern(text: str) -> RepositoryPattern:
 
 @dataclass(frozen=True, slots=True)
 class ImageSelector:
-    """An entry of `Application.spec.excludedImages` or `additionalImages`.
-
-    Matches the very text; or, when the entry parses, the same repository in any spelling with the entry's tag
-    and digest where it has them (`nginx` selects `docker.io/library/nginx:1.25`).
-    """
+    """An entry of `Application.spec.excludedImages` or `additionalImages`; `core.selections` says what it selects."""
 
     text: str
     reference: ImageReference | None
 
-    def matches(self, reference: ImageReference) -> bool:
-        """Tell whether the image is the one named."""
-        mine = self.reference
-        if reference.text == self.text:
-            return True
-        return (
-            mine is not None
-            and mine.repository == reference.repository
-            and mine.tag in {None, reference.tag}
-            and mine.digest in {None, reference.digest}
-        )
-
 
 def parse_selector(text: str) -> ImageSelector:
-    """Parse an image entry; one that is no reference (`auto`) still matches its very text."""
+    """Parse an image entry; one that is no reference (`auto`) still selects its very text."""
     try:
         return ImageSelector(text, parse_image(text))
     except InvalidImageReference:

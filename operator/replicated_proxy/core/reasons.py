@@ -1,7 +1,7 @@
 """The reason codes: one word for each way an image or a Pod is left as it is.
 
-The same words stand in metrics, audit annotations, warnings and explanations; `docs/rewriting.md` lists cause and
-remedy of each.
+The same words stand in metrics, audit annotations, warnings and explanations; `docs/reasons.md` lists cause and
+remedy of each, in this order.
 
 They stand in the order in which they are looked at. `mirror-pod` comes first, before `mode-off`: what nodes
 write themselves is left alone whatever the settings say.

@@ -7,7 +7,7 @@ mapping is KOTS's, `<proxy host>/proxy/<app slug>/<image as written>`, so that n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -25,6 +25,7 @@ from replicated_proxy.core.namespaces import APP_LABEL, DISABLED, REWRITE_LABEL
 from replicated_proxy.core.pods import ImageSlot, Pod
 from replicated_proxy.core.reasons import Outcome, Reason
 from replicated_proxy.core.routes import Covering, Reach, RoutingTable
+from replicated_proxy.core.selections import RepositorySelection
 from replicated_proxy.core.visibility import Visibility, VisibilityOf, assume_private
 
 _LONGEST_NAME: Final = 255  # Runtimes with the older rule count the host (references.md 1.5).
@@ -58,6 +59,9 @@ class RewritePolicy:
         wildcard_scope: `All` lifts the need for a claim under `"*"`.
         canonical_names: write the upstream name in full (`docker.io/library/nginx`).
         excluded_owners: `Kind.group` of controllers that compare images and would recreate Pods for ever.
+        excluded_labels: likewise by a label of their Pods, `(key, value)`, an empty value for any: where a StatefulSet
+            stands between, it is the owner.
+        includes, excludes: `include` and `exclude`, to be asked about an image.
     """
 
     mode: Mode = Mode.PRIVATE
@@ -66,6 +70,14 @@ class RewritePolicy:
     wildcard_scope: WildcardScope = WildcardScope.CLAIMED
     canonical_names: bool = False
     excluded_owners: frozenset[str] = frozenset()
+    excluded_labels: tuple[tuple[str, str], ...] = ()
+    includes: RepositorySelection = field(init=False, repr=False, compare=False)
+    excludes: RepositorySelection = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the patterns once, for all the images that they will be asked about."""
+        object.__setattr__(self, "includes", RepositorySelection(self.include))
+        object.__setattr__(self, "excludes", RepositorySelection(self.exclude))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +144,16 @@ def select_route(pod: Pod, namespace: str, table: RoutingTable, policy: RewriteP
 def _is_opted_out(pod: Pod, namespace: str, table: RoutingTable, policy: RewritePolicy) -> bool:
     """Tell whether Pod, namespace or the controller that owns the Pod asks to be left alone."""
     marked = DISABLED in {pod.labels.get(REWRITE_LABEL), (pod.annotations or {}).get(REWRITE_LABEL)}
-    owned = not policy.excluded_owners.isdisjoint(pod.owners)
+    owned = not policy.excluded_owners.isdisjoint(pod.owners) or _is_labelled(pod, policy)
     return marked or owned or namespace in table.rules.unrewritten
+
+
+def _is_labelled(pod: Pod, policy: RewritePolicy) -> bool:
+    """Tell whether a label says that such a controller stands behind the Pod's owner."""
+    labels = pod.labels
+    return bool(labels) and any(
+        key in labels and (not value or labels[key] == value) for key, value in policy.excluded_labels
+    )
 
 
 def _choose(covering: tuple[Covering, ...], pod: Pod) -> Covering | Reason:
@@ -227,26 +247,20 @@ def _settled(reference: ImageReference, context: RewriteContext) -> Reason | Non
 def _is_excluded(reference: ImageReference, context: RewriteContext) -> bool:
     """Tell whether settings or an Application take the image out."""
     route = context.covering.route
-    at_home = route.excluded_at_home if context.covering.reach is Reach.OWN else ()
-    return any(pattern.matches(reference) for pattern in context.policy.exclude) or any(
-        image.matches(reference) for image in (*route.excluded_images, *at_home)
-    )
+    at_home = context.covering.reach is Reach.OWN and route.excludes_at_home.holds(reference)
+    return at_home or route.excludes.holds(reference) or context.policy.excludes.holds(reference)
 
 
 def _is_wanted(reference: ImageReference, context: RewriteContext) -> bool:
     """Tell whether the mode selects the image and, where only `"*"` covers, something claims it."""
     policy, route = context.policy, context.covering.route
-    included = any(pattern.matches(reference) for pattern in policy.include)
+    included = policy.includes.holds(reference)
     if policy.mode is Mode.LISTED:
         return included
     if context.covering.reach < Reach.WILDCARD or policy.wildcard_scope is WildcardScope.ALL:
         return True
-    return (
-        included
-        or context.claimed
-        or any(image.matches(reference) for image in route.claimed_images)
-        or any(upstream.matches(reference) for upstream in route.claimed_upstreams)
-    )
+    named = included or context.claimed
+    return named or route.claims_images.holds(reference) or route.claims_repositories.holds(reference)
 
 
 def _needs_license(reference: ImageReference, reason: Reason) -> bool:

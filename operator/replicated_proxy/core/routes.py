@@ -15,6 +15,7 @@ from typing import Final
 
 from replicated_proxy.core.hosts import Hosts
 from replicated_proxy.core.images import ImageSelector, RepositoryPattern
+from replicated_proxy.core.selections import ImageSelection, RepositorySelection
 
 SYSTEM_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 
@@ -58,6 +59,7 @@ class Route:
         claimed_images, claimed_upstreams: what is its own where only `"*"` covers.
         applications: `namespace/name` of the Applications bound to it.
         definitions: under which CustomResourceDefinitions it was read.
+        excludes, excludes_at_home, claims_images, claims_repositories: the same four lists, to be asked about an image.
     """
 
     license: str
@@ -75,6 +77,17 @@ class Route:
     applications: tuple[str, ...] = ()
     definitions: Definitions = Definitions()
     created: str = ""
+    excludes: ImageSelection = field(init=False, repr=False, compare=False)
+    excludes_at_home: ImageSelection = field(init=False, repr=False, compare=False)
+    claims_images: ImageSelection = field(init=False, repr=False, compare=False)
+    claims_repositories: RepositorySelection = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the lists once, for all the images that they will be asked about."""
+        object.__setattr__(self, "excludes", ImageSelection(self.excluded_images))
+        object.__setattr__(self, "excludes_at_home", ImageSelection(self.excluded_at_home))
+        object.__setattr__(self, "claims_images", ImageSelection(self.claimed_images))
+        object.__setattr__(self, "claims_repositories", RepositorySelection(self.claimed_upstreams))
 
     @property
     def age_key(self) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from replicated_proxy.settings.model import SecretSource, Settings, is_glob
 
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _GLOB: Final = re.compile(r"[a-z0-9*?](?:[a-z0-9*?-]{0,61}[a-z0-9*?])?", re.ASCII)
+_POD_LABEL: Final = re.compile(r"([a-z0-9][a-z0-9.-]*/)?[A-Za-z0-9][\w.-]{0,62}(=[A-Za-z0-9][\w.-]{0,62})?", re.ASCII)
 _DATA_KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}", re.ASCII)
 _LABEL: Final = "lower-case letters, digits and '-', at most 63, with a letter or digit at both ends"
 _NAME: Final = "lower-case letters, digits, '-' and '.', at most 253, with a letter or digit at both ends of each part"
@@ -50,6 +51,9 @@ def _check_rewriting(settings: Settings) -> Iterator[str]:
                 parse_pattern(entry)
             except ValueError as error:
                 yield f"rewrite.{name}: {error}"
+    for entry in settings.rewrite.excluded_labels:
+        if not _POD_LABEL.fullmatch(entry):
+            yield f"rewrite.excludedLabels: {entry!r} is no label: write key or key=value"
 
 
 def _check_hosts(settings: Settings) -> Iterator[str]:

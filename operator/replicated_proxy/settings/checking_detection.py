@@ -31,7 +31,8 @@ def check_detection(detection: DetectionSettings) -> Iterator[str]:
             "(it is not repeated here, since it may hold one)"
         )
     if not is_object_name(detection.replicas_service):
-        yield f"detection.replicasService: {detection.replicas_service!r} is no DNS name: write the Service's name"
+        name = detection.replicas_service
+        yield f"detection.replicasService: {name!r} is no DNS name: write it as service.namespace.svc"
     if not 1 <= detection.most_verdicts <= _MOST_VERDICTS:
         yield f"detection.mostVerdicts: {detection.most_verdicts} is out of range: write 1 to {_MOST_VERDICTS}"
 

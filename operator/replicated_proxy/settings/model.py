@@ -104,9 +104,14 @@ class RewriteSettings:
         "CatalogSource.operators.coreos.com",
         "Cluster.postgresql.cnpg.io",
         "NifiCluster.nifi.konpyutaika.com",
+        "OpenSearchCluster.opensearch.opster.io",
+        "OpenSearchCluster.opensearch.org",
         "StrimziPodSet.core.strimzi.io",
     )
     """`Kind.group` of Pod owners that compare images and would recreate their Pods for ever."""
+    excluded_labels: tuple[str, ...] = ("aerospike.com/cr", "application=spilo")
+    """Likewise by a label of the Pods, `key` or `key=value`, where a StatefulSet stands between the controller and
+    them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +151,9 @@ class DetectionSettings:
     """PEM file of authorities that registries' certificates may come from, beside the system's."""
     most_verdicts: int = 10_000
     """Answers that a replica remembers; a namespace's share is a twentieth."""
-    replicas_service: str = "replicated-proxy-operator-webhook-replicas"
-    """Headless Service whose addresses are the webhook's replicas: the controller collects their answers, so that they
-    outlive the replicas."""
+    replicas_service: str = "replicated-proxy-operator-webhook-replicas.replicated-proxy-operator.svc"
+    """DNS name of the headless Service whose addresses are the webhook's replicas: the controller collects their
+    answers, so that they outlive the replicas."""
     collect_seconds: float = 15.0
     """Time between two collections."""
 
@@ -265,6 +270,9 @@ class Settings:
             wildcard_scope=self.rewrite.wildcard_scope,
             canonical_names=self.rewrite.canonical_names,
             excluded_owners=frozenset(self.rewrite.excluded_owners),
+            excluded_labels=tuple(
+                (key, value) for key, _, value in (entry.partition("=") for entry in self.rewrite.excluded_labels)
+            ),
         )
 
 

@@ -13,7 +13,8 @@ from replicated_proxy.webhook.reviews import API_VERSION, KIND
 
 
 class _Response(msgspec.Struct, omit_defaults=True, gc=False):
-    uid: str
+    """What follows the `uid`."""
+
     allowed: bool
     patch: str | None = None
     patchType: Literal["JSONPatch"] | None = None  # noqa: N815
@@ -21,39 +22,46 @@ class _Response(msgspec.Struct, omit_defaults=True, gc=False):
     auditAnnotations: Mapping[str, str] | None = None  # noqa: N815
 
 
-class _Answer(msgspec.Struct, gc=False):
-    apiVersion: str  # noqa: N815
-    kind: str
-    response: _Response
-
-
 _encode: Final = msgspec.json.Encoder().encode
-_UNCHANGED: Final = (
-    b'{"apiVersion":"' + API_VERSION.encode() + b'","kind":"' + KIND.encode() + b'","response":{"uid":',
-    b',"allowed":true}}',
-)
+_HEAD: Final = b'{"apiVersion":"' + API_VERSION.encode() + b'","kind":"' + KIND.encode() + b'","response":{"uid":'
+UNCHANGED_TAIL: Final = b',"allowed":true}}'
+_PATCHED: Final = b',"allowed":true,"patch":'
 
 
-def encode_unchanged(uid: str) -> bytes:
-    """Answer "allowed" and nothing else."""
-    return _UNCHANGED[0] + _encode(uid) + _UNCHANGED[1]
+def encode_answer(uid: str, tail: bytes) -> bytes:
+    """Put an answer together: all but the `uid` may have been encoded for another review that asked the same."""
+    return _HEAD + _encode(uid) + tail
 
 
-def encode_verdict(uid: str, verdict: Verdict) -> bytes:
-    """Answer "allowed" with patch, warnings and audit annotations.
+def encode_tail(verdict: Verdict) -> bytes:
+    """Encode "allowed" with patch, warnings and audit annotations: what follows the `uid`.
 
     `patchType` stands only beside a patch: alone the API server takes the answer for an error.
     """
     patch = verdict.patch
     response = _Response(
-        uid=uid,
         allowed=True,
         patch=base64.b64encode(_encode(patch)).decode() if patch else None,
         patchType="JSONPatch" if patch else None,
         warnings=verdict.warnings,
         auditAnnotations=verdict.audit or None,
     )
-    return _encode(_Answer(API_VERSION, KIND, response))
+    return b"," + _encode(response)[1:] + b"}"
+
+
+def is_patched(tail: bytes) -> bool:
+    """Tell whether an encoded answer changes the Pod."""
+    return tail.startswith(_PATCHED)
+
+
+def encode_unchanged(uid: str) -> bytes:
+    """Answer "allowed" and nothing else."""
+    return encode_answer(uid, UNCHANGED_TAIL)
+
+
+def encode_verdict(uid: str, verdict: Verdict) -> bytes:
+    """Answer "allowed" with patch, warnings and audit annotations."""
+    return encode_answer(uid, encode_tail(verdict))
 
 
 def encode_error(message: str) -> bytes:

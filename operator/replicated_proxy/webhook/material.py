@@ -68,6 +68,10 @@ class MaterialHolder:
         self._expiry.set(end.timestamp())
         _log.info("serving certificate taken over", extra={"not_after": end.isoformat()})
 
+    def key(self) -> bytes | None:
+        """Return the private key in use, as the Secret has it; None before there is one."""
+        return self._material.key if self._material is not None else None
+
     def problems(self) -> list[str]:
         """Say why the API server would not trust this replica now."""
         if self._material is None:

@@ -19,36 +19,41 @@ API_VERSION: Final = "admission.k8s.io/v1"
 KIND: Final = "AdmissionReview"
 _NEVER: Final = "Never"
 _EPHEMERAL: Final = "ephemeralcontainers"
+# What a body may make this process hold. A value takes some hundred times the bytes it is written with (`{},`), and
+# 8 MiB of them a gigabyte; a Pod as large as etcd takes it stays far below both.
+_MOST_VALUES: Final = 400_000
+_MOST_IMAGES: Final = 10_000
+_LONGEST_UID: Final = 253  # It is repeated in the answer; the API server's have 36 characters.
 
 
 class MalformedReview(ValueError):
     """The bytes are no AdmissionReview v1 of a Pod; the message is short and quotes nothing of the body."""
 
 
-# Every field may be null: a list or map that is null counts as absent.
+# Every field may be null: a list or map that is null counts as absent. What is frozen can be a key (`webhook.memo`).
 
 
-class _Container(msgspec.Struct, gc=False):
+class _Container(msgspec.Struct, gc=False, frozen=True):
     name: str | None = None
     image: str | None = None
     imagePullPolicy: str | None = None  # noqa: N815 - a field of the wire format, as are those below.
 
 
-class _ImageSource(msgspec.Struct, gc=False):
+class _ImageSource(msgspec.Struct, gc=False, frozen=True):
     reference: str | None = None
     pullPolicy: str | None = None  # noqa: N815
 
 
-class _Volume(msgspec.Struct, gc=False):
+class _Volume(msgspec.Struct, gc=False, frozen=True):
     name: str | None = None
     image: _ImageSource | None = None
 
 
-class _Named(msgspec.Struct, gc=False):
+class _Named(msgspec.Struct, gc=False, frozen=True):
     name: str | None = None
 
 
-class _Owner(msgspec.Struct, gc=False):
+class _Owner(msgspec.Struct, gc=False, frozen=True):
     apiVersion: str | None = None  # noqa: N815
     kind: str | None = None
 
@@ -56,15 +61,15 @@ class _Owner(msgspec.Struct, gc=False):
 class _Metadata(msgspec.Struct, gc=False):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    ownerReferences: list[_Owner] | None = None  # noqa: N815
+    ownerReferences: tuple[_Owner, ...] | None = None  # noqa: N815
 
 
 class _Spec(msgspec.Struct, gc=False):
-    containers: list[_Container] | None = None
-    initContainers: list[_Container] | None = None  # noqa: N815
-    ephemeralContainers: list[_Container] | None = None  # noqa: N815
-    volumes: list[_Volume] | None = None
-    imagePullSecrets: list[_Named] | None = None  # noqa: N815
+    containers: tuple[_Container, ...] | None = None
+    initContainers: tuple[_Container, ...] | None = None  # noqa: N815
+    ephemeralContainers: tuple[_Container, ...] | None = None  # noqa: N815
+    volumes: tuple[_Volume, ...] | None = None
+    imagePullSecrets: tuple[_Named, ...] | None = None  # noqa: N815
 
 
 class _Pod(msgspec.Struct, gc=False):
@@ -72,11 +77,11 @@ class _Pod(msgspec.Struct, gc=False):
     spec: _Spec | None = None
 
 
-class _OldSpec(msgspec.Struct, gc=False):
-    ephemeralContainers: list[_Named] | None = None  # noqa: N815
+class _OldSpec(msgspec.Struct, gc=False, frozen=True):
+    ephemeralContainers: tuple[_Named, ...] | None = None  # noqa: N815
 
 
-class _OldPod(msgspec.Struct, gc=False):
+class _OldPod(msgspec.Struct, gc=False, frozen=True):
     spec: _OldSpec | None = None
 
 
@@ -146,6 +151,15 @@ class ReceivedReview:
         """Make what the core is asked, or None; not part of decoding, since a mistake in it must not refuse a Pod."""
         return None if self.request is None else _convert(self.request)
 
+    @property
+    def creator(self) -> str:
+        """Return the first owner of a Pod that is created, as `Kind.group`; empty where there is none."""
+        request = self.request
+        if request is None or request.operation != "CREATE" or request.object is None:
+            return ""
+        metadata = request.object.metadata
+        return _owner_kind(metadata.ownerReferences[0]) if metadata and metadata.ownerReferences else ""
+
 
 def decode_review(body: bytes) -> ReceivedReview:
     """Read a review.
@@ -153,15 +167,22 @@ def decode_review(body: bytes) -> ReceivedReview:
     A review of something else than a Pod is no error: a webhook configuration that sends too much must not refuse it.
 
     Raises:
-        MalformedReview: no JSON, no AdmissionReview v1, or a Pod whose fields have other types than Pods have.
+        MalformedReview: no JSON, no AdmissionReview v1, a Pod whose fields have other types than Pods have, or more
+            values or images than fit.
     """
+    if len(body) > _MOST_VALUES and body.count(b",") > _MOST_VALUES:
+        raise MalformedReview(f"more than {_MOST_VALUES} values in one review")
     try:
         review = _decode_review(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         return _decode_foreign(body, error)
     _check_version(review.apiVersion, review.kind)
     request = review.request
-    return _receive(request, request if _is_ours(request) else None)
+    if not _is_ours(request):
+        return _receive(request, None)
+    if request.object is not None:
+        _check_pod(request.object)
+    return _receive(request, request)
 
 
 def _decode_foreign(body: bytes, error: Exception) -> ReceivedReview:
@@ -174,6 +195,21 @@ def _decode_foreign(body: bytes, error: Exception) -> ReceivedReview:
     if _is_ours(review.request):
         raise MalformedReview("request.object is not a Pod") from error
     return _receive(review.request, None)
+
+
+def _check_pod(pod: _Pod) -> None:
+    """Refuse a Pod that is too much, or that a patch would not apply to: the API server always writes metadata."""
+    spec = pod.spec
+    if spec is None:
+        return
+    if pod.metadata is None:
+        raise MalformedReview("request.object has no metadata")
+    lists = (spec.containers, spec.initContainers, spec.ephemeralContainers)
+    most = sum([len(items) for items in lists if items])
+    if spec.volumes is not None and most + len(spec.volumes) > _MOST_IMAGES:
+        most += sum(volume.image is not None for volume in spec.volumes)
+    if most > _MOST_IMAGES:
+        raise MalformedReview(f"more than {_MOST_IMAGES} containers and image volumes in one Pod")
 
 
 def _check_version(api_version: str, kind: str) -> None:
@@ -194,6 +230,8 @@ def _is_ours(request: _Envelope) -> bool:
 
 def _receive(request: _Envelope, ours: _Request | None) -> ReceivedReview:
     """Put together what both kinds of review have."""
+    if len(request.uid) > _LONGEST_UID:
+        raise MalformedReview(f"request.uid has more than {_LONGEST_UID} characters")
     return ReceivedReview(request.uid, request.dryRun is True, request.namespace or "", request.name or "", ours)
 
 

@@ -11,10 +11,12 @@ import contextlib
 import logging
 import re
 import ssl
-from collections.abc import Callable
-from typing import Any, Final
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
@@ -22,32 +24,28 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from replicated_proxy.settings import WebhookSettings
 from replicated_proxy.telemetry.listeners import open_listener
-from replicated_proxy.webhook.answers import encode_error
+from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.webhook.connections import Acceptor, Connection, ConnectionBook
 from replicated_proxy.webhook.handler import Undecided
+from replicated_proxy.webhook.overload import DelayGate
+from replicated_proxy.webhook.responses import JSON, Refused, Responses, error_response
 from replicated_proxy.webhook.reviews import MalformedReview
 
 PATH: Final = "/mutate"
+_USUAL_PATH: Final = f"{PATH}?"
 LARGEST_BODY: Final = 8 * 1024 * 1024  # Two objects of the API server's 3 MiB, and room (controller-runtime: 7 MiB).
 _MOST_PENDING: Final = 64 * 1024 * 1024  # Bytes announced by bodies that are still on their way, all together.
 _BODY_SECONDS: Final = 10.0
 _LINGERING_SECONDS: Final = 1.0  # For the rest of a refused body: long enough for the error to be read.
 _KEEPALIVE_SECONDS: Final = 120.0  # The API server drops idle connections after 90 s; it has to be the first.
-_JSON: Final = "application/json"
 
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REVIEW_SECONDS: Final = 10.0  # What the API server takes where nothing is said (admissionregistration.k8s.io/v1).
 _TIMEOUT: Final = re.compile(r"[?&]timeout=([0-9]{1,3})s(?:&|$)", re.ASCII)
 
 Answer = Callable[[bytes], bytes | Undecided]
-
-
-class _Refused(Exception):
-    """A request that gets an error; carries what to answer."""
-
-    def __init__(self, status: int, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.response = web.Response(
-            status=status, body=encode_error(message), headers={"Content-Type": _JSON, **headers}
-        )
+# What else there is, for whoever may know of it; None where there is nothing for this request.
+Extra = Callable[[web.BaseRequest], web.Response | None]
 
 
 class ReviewServer:
@@ -59,14 +57,28 @@ class ReviewServer:
         port: the real one once started, should 0 have been asked for.
     """
 
-    def __init__(self, settings: WebhookSettings, context: ssl.SSLContext, answer: Answer) -> None:
+    def __init__(
+        self,
+        settings: WebhookSettings,
+        context: ssl.SSLContext,
+        answer: Answer,
+        metrics: Metrics,
+        extras: Mapping[str, Extra] | None = None,
+    ) -> None:
         self._settings = settings
+        self._extras = extras or {}
         self._context = context
         self._answer = answer
+        self._refused = metrics.requests_refused
+        self._book = ConnectionBook(self._count)
+        metrics.connections.set_function(lambda: len(self._book))
+        self._gate = DelayGate()
+        self._responses = Responses()
         self._pending = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._runner: web.ServerRunner | None = None
+        self._server: web.Server | None = None
+        self._acceptor: Acceptor | None = None
         self.draining = False
         self.leaving = False
         self.port = settings.port
@@ -77,20 +89,24 @@ class ReviewServer:
         Raises:
             OSError: the port is taken.
         """
-        server = web.Server(
-            self._handle,
-            request_factory=_make_request,
+        loop = asyncio.get_running_loop()
+        listener = open_listener(self._settings.bind, self.port)
+        self.port = listener.getsockname()[1]
+        make_request = partial(web.BaseRequest, loop=loop, client_max_size=LARGEST_BODY)
+        self._server = web.Server(self._handle, request_factory=make_request)
+        make_connection = partial(
+            Connection,
+            self._server,
+            self._book,
+            loop=loop,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             lingering_time=_LINGERING_SECONDS,
             auto_decompress=False,  # The API server does not compress, and a small bomb would unpack to gigabytes.
             access_log=None,
             logger=_silent_log(),
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=self._settings.shutdown_seconds)
-        await self._runner.setup()
-        listener = open_listener(self._settings.bind, self.port)
-        self.port = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener, ssl_context=self._context).start()
+        self._acceptor = Acceptor(listener, self._context, make_connection, self._book)
+        self._acceptor.start()
 
     async def stop(self) -> None:
         """Stop listening and finish what is in flight, in bounded time; harmless when it never started.
@@ -98,43 +114,67 @@ class ReviewServer:
         aiohttp's own shutdown drops what arrives from then on, so bodies on their way are waited for before it, and new
         requests get an answer that the API server repeats within its deadline: a reset it would not.
         """
-        if self._runner is None:
+        if self._server is None or self._acceptor is None:
             return
         self.draining = self.leaving = True
-        for site in list(self._runner.sites):
-            await site.stop()
+        await self._acceptor.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_seconds):
                 await self._quiet.wait()
-        await self._runner.cleanup()
+        await asyncio.sleep(0)  # What has been read is handled first.
+        self._server.pre_shutdown()
+        await self._server.shutdown(self._settings.shutdown_seconds)
+        self._acceptor.end()
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        connection = cast("Connection", request.protocol)  # There are no others: `start` makes them.
+        self._book.busy(connection)
         try:
-            if self.leaving:
-                raise _come_again("this replica is about to end")
-            _check(request)
-            body = await self._read(request)
-            answer = self._answer(body)
-            if isinstance(answer, Undecided):
-                answer = await answer.answer_within(_time_of(request) / 2)
-            response = web.Response(body=answer, content_type=_JSON)
+            response = await self._respond(request, connection.arrived)
         except MalformedReview as error:
-            response = _Refused(400, str(error)).response
-        except _Refused as error:
+            response = error_response(400, str(error))
+        except Refused as error:
+            self._count(error.reason)
             response = error.response
+        finally:
+            self._book.quiet(connection)
         if self.draining:
             response.force_close()
         return response
+
+    async def _respond(self, request: web.BaseRequest, arrived: float) -> web.StreamResponse:
+        """Answer a review, or what else is served; the usual path is recognized without taking it apart."""
+        if self.leaving:
+            raise _come_again("draining", "this replica is about to end")
+        if not request.raw_path.startswith(_USUAL_PATH):
+            extra = self._extras.get(request.path)
+            if extra is not None and (answer := extra(request)) is not None:
+                return answer
+            if request.path != PATH:
+                raise Refused("path", 404, f"nothing here: send reviews to {PATH}")
+        if self._gate.refuses(arrived, time.monotonic()):
+            self._count("overloaded")
+            return self._responses.busy(request, closing=self.draining)
+        _check(request)
+        answer_of = self._answer(await self._read(request))
+        if isinstance(answer_of, Undecided):
+            answer_of = await answer_of.answer_within(_time_of(request) / 2)
+        return self._responses.answer(request, answer_of, closing=self.draining)
+
+    def _count(self, reason: str) -> None:
+        """Count what gets no answer to a review."""
+        self._refused.labels(reason).inc()
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """Read the body.
 
         Most reviews have come with their headers already; only those that have not need a timeout and a budget.
         """
-        if not request.content.is_eof():
+        content = request.content
+        if not content.is_eof() or content.exception() is not None:
             return await self._read_slowly(request)
-        return await _read_all(request)
+        return content.read_nowait()
 
     async def _read_slowly(self, request: web.BaseRequest) -> bytes:
         """Wait for a body, as long and as much as can be afforded."""
@@ -142,14 +182,16 @@ class ReviewServer:
         if announced > LARGEST_BODY:
             raise _too_large()
         if self._pending + announced > _MOST_PENDING:
-            raise _come_again("too many large reviews at once")
+            raise _come_again("overloaded", "too many large reviews at once")
         self._pending += announced
         self._quiet.clear()
         try:
             async with asyncio.timeout(_BODY_SECONDS):
+                if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+                    await request.writer.write(_CONTINUE)
                 return await _read_all(request)
         except TimeoutError:
-            raise _Refused(408, "the body did not arrive in time", Connection="close") from None
+            raise Refused("slow", 408, "the body did not arrive in time", Connection="close") from None
         finally:
             self._pending -= announced
             if not self._pending:
@@ -163,18 +205,16 @@ async def _read_all(request: web.BaseRequest) -> bytes:
     except HTTPRequestEntityTooLarge:
         raise _too_large() from None
     except (RequestPayloadError, ClientPayloadError, HttpProcessingError):
-        raise _Refused(400, "the body is not what its headers say", Connection="close") from None
+        raise Refused("malformed-http", 400, "the body is not what its headers say", Connection="close") from None
 
 
 def _check(request: web.BaseRequest) -> None:
-    """Let nothing in but `POST /mutate` with JSON; the query (`timeout=5s`) is the API server's business."""
-    if request.path != PATH:
-        raise _Refused(404, f"nothing here: send reviews to {PATH}")
+    """Let nothing in but JSON by POST."""
     if request.method != "POST":
-        raise _Refused(405, f"send reviews to {PATH} with POST", Allow="POST")
-    kind = request.headers.get("Content-Type", "")
-    if kind != _JSON and kind.partition(";")[0].strip().lower() != _JSON:
-        raise _Refused(415, f"send reviews as {_JSON}")
+        raise Refused("method", 405, f"send reviews to {PATH} with POST", Allow="POST")
+    kind = request.headers.get(hdrs.CONTENT_TYPE, "")
+    if kind != JSON and kind.partition(";")[0].strip().lower() != JSON:
+        raise Refused("media-type", 415, f"send reviews as {JSON}")
 
 
 def _time_of(request: web.BaseRequest) -> float:
@@ -183,21 +223,14 @@ def _time_of(request: web.BaseRequest) -> float:
     return float(told[1]) if told else _REVIEW_SECONDS
 
 
-def _come_again(message: str) -> _Refused:
+def _come_again(reason: str, message: str) -> Refused:
     """Refuse for the moment; with Retry-After the API server asks again, by then perhaps another replica."""
-    return _Refused(503, message, **{"Retry-After": "1", "Connection": "close"})
+    return Refused(reason, 503, message, **{"Retry-After": "1", "Connection": "close"})
 
 
-def _too_large() -> _Refused:
+def _too_large() -> Refused:
     """Refuse a body over the limit."""
-    return _Refused(413, f"a review has at most {LARGEST_BODY} bytes", Connection="close")
-
-
-def _make_request(*args: Any) -> web.BaseRequest:
-    """Make aiohttp's request with our limit instead of its 1 MiB."""
-    message, payload, protocol, writer, task = args
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LARGEST_BODY)
+    return Refused("too-large", 413, f"a review has at most {LARGEST_BODY} bytes", Connection="close")
 
 
 def _silent_log() -> logging.Logger:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Final
 
 from replicated_proxy.core.objects import Body, text_at
 from replicated_proxy.core.routes import Covering, RoutingTable
 from replicated_proxy.core.routing_documents import DATA_KEY, InvalidRoutingTable, decode_table
+from replicated_proxy.core.verdict_documents import DATA_KEY as VERDICTS_KEY
+from replicated_proxy.core.verdict_documents import InvalidVerdicts, decode_verdicts
+from replicated_proxy.core.verdicts import RepositoryVerdict
 
 _log = logging.getLogger(__name__)
 _MOST_NAMESPACES: Final = 10_000
@@ -64,3 +68,25 @@ class TableHolder:
     def problems(self) -> list[str]:
         """Say what keeps reviews from being decided."""
         return [] if self.table is not None else ["no routing table has been read yet"]
+
+
+class VerdictTaker:
+    """Hands on what other replicas learned of registries, as it stands beside the table; read when it changes."""
+
+    def __init__(self, adopt: Callable[[Iterable[RepositoryVerdict]], None]) -> None:
+        self._adopt = adopt
+        self._text = ""
+
+    def update(self, config_map: Body | None) -> None:
+        """Take over what the ConfigMap says now; nothing is forgotten because it says nothing."""
+        text = text_at(config_map, "data", VERDICTS_KEY)
+        if text == self._text:
+            return
+        self._text = text
+        try:
+            found = decode_verdicts(text)
+        except InvalidVerdicts as error:
+            _log.warning("verdicts of other replicas not taken over: %s", error)
+            return
+        self._adopt(found)
+        _log.info("verdicts of other replicas taken over", extra={"verdicts": len(found)})

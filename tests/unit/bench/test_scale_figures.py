@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.observing import read_ticks
 from bench.scale.audit import Window, count_requests
 from bench.scale.figures import Filling, percentile, reads, writes
 from bench.scale.parallel import in_parallel
-from bench.scale.process import read_resident, read_ticks
+from bench.scale.process import read_resident
 from bench.scale.sizes import InvalidSizes, Sizes, read_sizes
 from rig.errors import RigError
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import SECTIONS
+from bench.bars import Bar
 from bench.pages import PAGE, replace_section
 from bench.scale.figures import Filling, Latencies, Memory, Quiet, Restart, Scale
 from bench.scale.plots import PLOT_NAMES, draw
-from bench.scale.report import Bar, as_json, bars, render
+from bench.scale.report import as_json, bars, render
 from bench.scale.sizes import Sizes
 from rig.errors import RigError
 

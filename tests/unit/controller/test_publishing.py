@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
 from builders import SECRET_NAME, Json, a_route, a_table
+from replicated_proxy.controller import publishing as module
 from replicated_proxy.controller.publishing import TablePublisher
 from replicated_proxy.core.routes import RoutingTable
 from replicated_proxy.core.routing_documents import DATA_KEY, encode_table
+from replicated_proxy.core.verdict_documents import DATA_KEY as VERDICTS_KEY
+from replicated_proxy.core.verdict_documents import decode_verdicts, encode_verdicts
+from replicated_proxy.core.verdicts import RepositoryVerdict
+from replicated_proxy.core.visibility import Visibility
 from replicated_proxy.kube.client import KubeClient, Listing
-from replicated_proxy.kube.errors import NotFound
+from replicated_proxy.kube.errors import ApiError, NotFound
 from simulated_clock import settle
 
 EMPTY = RoutingTable(SECRET_NAME)
@@ -26,14 +32,17 @@ class Api:
 
     def __init__(self) -> None:
         self.text: str | None = None
+        self.verdicts = ""
         self.writes = 0
+        self.failing = False
         self._events: asyncio.Queue[tuple[str, Json]] = asyncio.Queue()
 
     def body(self) -> Json:
         """Return the ConfigMap."""
         if self.text is None:
             raise NotFound(404, "NotFound", "routes")
-        return {"metadata": {"name": "routes", "resourceVersion": "5"}, "data": {DATA_KEY: self.text}}
+        verdicts = {VERDICTS_KEY: self.verdicts} if self.verdicts else {}
+        return {"metadata": {"name": "routes", "resourceVersion": "5"}, "data": {DATA_KEY: self.text, **verdicts}}
 
     def tell(self) -> None:
         """Let the watch bring what stands there now."""
@@ -55,15 +64,18 @@ class Api:
             yield await self._events.get()
 
     async def merge(self, _: str, body: Json) -> Json:
-        """Write it."""
+        """Write it: what is not named stays."""
         self.body()
+        if self.failing:
+            raise ApiError(500, "InternalError", "no")
         return await self.create(None, body)
 
     async def create(self, _: object, body: Json, *__: object) -> Json:
         """Make it."""
         await asyncio.sleep(0)
         self.writes += 1
-        self.text = body["data"][DATA_KEY]
+        self.text = body["data"].get(DATA_KEY, self.text)
+        self.verdicts = body["data"].get(VERDICTS_KEY, self.verdicts)
         return self.body()
 
 
@@ -200,3 +212,81 @@ async def test_table_of_a_later_version_is_left_alone(api: Api, publishing: Publ
     await settle()
     assert publisher.loaded.is_set()
     assert publisher.problems() == []
+
+
+def verdicts_of(count: int) -> str:
+    """Write some verdicts."""
+    said = datetime(2026, 9, 1, tzinfo=UTC)
+    found = [RepositoryVerdict(f"quay.io/a/r{number}", Visibility.PUBLIC, said, "app") for number in range(count)]
+    return encode_verdicts(found, 1_000_000)
+
+
+async def test_table_and_verdicts_leave_each_other_alone(api: Api, publishing: Publishing) -> None:
+    """Each is written by itself, and the same again is not written."""
+    publisher = publishing.publisher
+    await publisher.take_over()
+    await publisher.publish(OLD)
+    for _ in range(2):
+        assert await publisher.publish_verdicts(verdicts_of(3))
+    assert api.writes == 2
+    await publisher.publish(NEW)
+    assert (api.text, api.verdicts) == (encode_table(NEW), verdicts_of(3))
+    assert await publisher.publish_verdicts(verdicts_of(4))
+    assert (api.text, api.verdicts) == (encode_table(NEW), verdicts_of(4))
+
+
+async def test_new_leader_knows_the_verdicts_of_the_last_one(api: Api, publishing: Publishing) -> None:
+    """What stands in the ConfigMap when a term begins is there to go on from; what somebody deletes is not."""
+    api.text, api.verdicts = encode_table(OLD), verdicts_of(2)
+    await publishing.publisher.take_over()
+    assert publishing.publisher.verdicts == verdicts_of(2)
+    api.verdicts = ""
+    api.tell()
+    await settle()
+    assert publishing.publisher.verdicts == ""
+
+
+async def test_verdicts_wait_for_a_table(api: Api, publishing: Publishing) -> None:
+    """Verdicts alone make no ConfigMap."""
+    await publishing.publisher.take_over()
+    assert not await publishing.publisher.publish_verdicts(verdicts_of(1))
+    assert (api.text, publishing.publisher.verdicts) == (None, "")
+
+
+async def test_verdicts_that_could_not_be_written_are_written_again(api: Api, publishing: Publishing) -> None:
+    """A failed write leaves the publisher knowing that the old ones stand there."""
+    publisher = publishing.publisher
+    await publisher.take_over()
+    await publisher.publish(OLD)
+    await publisher.publish_verdicts(verdicts_of(1))
+    api.failing = True
+    with pytest.raises(ApiError):
+        await publisher.publish_verdicts(verdicts_of(2))
+    assert publisher.verdicts == verdicts_of(1)
+    api.failing = False
+    assert await publisher.publish_verdicts(verdicts_of(2))
+    assert api.verdicts == verdicts_of(2)
+
+
+async def test_table_takes_the_room_that_it_needs(
+    api: Api, publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Table and verdicts fit into one ConfigMap together; a table that grows makes the verdicts shrink in one write."""
+    publisher = publishing.publisher
+    room = 300
+    monkeypatch.setattr(module, "_MOST_BYTES", len(encode_table(OLD)) + room)
+    await publisher.take_over()
+    await publisher.publish(OLD)
+    assert publisher.room_for_verdicts() == room
+    assert not await publisher.publish_verdicts(verdicts_of(100))
+    assert await publisher.publish_verdicts(verdicts_of(4))
+
+    larger = a_table(
+        a_route(), listed={"a-namespace-with-a-name-that-takes-some-room": (0,), "another-one-like-it": (0,)}
+    )
+    writes = api.writes
+    await publisher.publish(larger)
+    assert api.writes == writes + 1
+    assert api.text == encode_table(larger)
+    assert len(api.verdicts) <= publisher.room_for_verdicts()
+    assert 0 < len(decode_verdicts(api.verdicts)) < 4

@@ -15,6 +15,7 @@ from replicated_proxy.core.images import (
     parse_pattern,
     parse_selector,
 )
+from replicated_proxy.core.selections import ImageSelection, RepositorySelection
 
 PARTS = [
     ("nginx", "nginx", ""),
@@ -143,7 +144,7 @@ MATCHES = [
 @pytest.mark.parametrize(("pattern", "image"), MATCHES, ids=[" ~ ".join(row) for row in MATCHES])
 def test_pattern_matches_by_host_and_segment(pattern: str, image: str) -> None:
     """A pattern covers everything below its host and path, in every spelling of Docker Hub."""
-    assert parse_pattern(pattern).matches(parse_image(image))
+    assert RepositorySelection([parse_pattern(pattern)]).holds(parse_image(image))
 
 
 MISMATCHES = [
@@ -164,7 +165,7 @@ MISMATCHES = [
 @pytest.mark.parametrize(("pattern", "image"), MISMATCHES, ids=[" ~ ".join(row) for row in MISMATCHES])
 def test_pattern_is_neither_prefix_nor_regular_expression(pattern: str, image: str) -> None:
     """What shares only characters with a pattern does not match it."""
-    assert not parse_pattern(pattern).matches(parse_image(image))
+    assert not RepositorySelection([parse_pattern(pattern)]).holds(parse_image(image))
 
 
 NO_PATTERNS = [
@@ -217,10 +218,10 @@ NOT_SELECTED = [
 @pytest.mark.parametrize(("entry", "image"), SELECTED, ids=[f"{a[:30]} ~ {b[:30]}" for a, b in SELECTED])
 def test_selector_matches_the_repository_it_names(entry: str, image: str) -> None:
     """An entry selects its repository in any spelling, and its tag or digest where it has one."""
-    assert parse_selector(entry).matches(parse_image(image))
+    assert ImageSelection([parse_selector(entry)]).holds(parse_image(image))
 
 
 @pytest.mark.parametrize(("entry", "image"), NOT_SELECTED, ids=[f"{a[:30]} ~ {b[:30]}" for a, b in NOT_SELECTED])
 def test_selector_leaves_other_images_alone(entry: str, image: str) -> None:
     """Another repository, tag or digest is not selected."""
-    assert not parse_selector(entry).matches(parse_image(image))
+    assert not ImageSelection([parse_selector(entry)]).holds(parse_image(image))

@@ -90,9 +90,14 @@ OPT_OUTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("label", {"labels": {"proxy.kots.io/rewrite": "disabled"}}, {}),
     ("annotation", {"annotations": {"proxy.kots.io/rewrite": "disabled"}}, {}),
     ("owner", {"owners": ("Cluster.postgresql.cnpg.io",)}, {}),
+    ("label of an owner's owner", {"labels": {"aerospike.com/cr": "any"}}, {}),
+    ("label with a value", {"labels": {"application": "spilo"}}, {}),
     ("namespace", {}, {"unrewritten": frozenset({"ns"})}),
 ]
-POLICY_WITH_OWNERS = RewritePolicy(excluded_owners=frozenset({"Cluster.postgresql.cnpg.io"}))
+POLICY_WITH_OWNERS = RewritePolicy(
+    excluded_owners=frozenset({"Cluster.postgresql.cnpg.io"}),
+    excluded_labels=(("aerospike.com/cr", ""), ("application", "spilo")),
+)
 
 
 @pytest.mark.parametrize(("pod", "rules"), [row[1:] for row in OPT_OUTS], ids=ids(OPT_OUTS))
@@ -107,6 +112,8 @@ def test_pod_that_asks_to_be_left_alone_is(pod: dict[str, Any], rules: dict[str,
 NO_OPT_OUTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("other value", {"labels": {"proxy.kots.io/rewrite": "enabled"}}, {}),
     ("other group", {"owners": ("Cluster.cluster.x-k8s.io",)}, {}),
+    ("other value of the label", {"labels": {"application": "web"}}, {}),
+    ("value as the key", {"labels": {"spilo": "application"}}, {}),
     ("other namespace", {}, {"unrewritten": frozenset({"elsewhere"})}),
 ]
 

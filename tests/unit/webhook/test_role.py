@@ -10,8 +10,15 @@ from typing import Self, cast
 import aiohttp
 import pytest
 
+from asking import ScriptedRegistries
 from builders import Json
+from replicated_proxy.certificates.documents import read_serving
 from replicated_proxy.certificates.issuing import make_authority
+from replicated_proxy.core.verdict_documents import DATA_KEY as VERDICTS_KEY
+from replicated_proxy.core.verdict_documents import decode_verdicts, encode_verdicts
+from replicated_proxy.core.verdicts import RepositoryVerdict
+from replicated_proxy.core.visibility import Visibility
+from replicated_proxy.detection.sharing import Access, Replicas, sharing_token
 from replicated_proxy.kube.client import KubeClient, Listing
 from replicated_proxy.kube.resources import CONFIG_MAPS, SECRETS, Resource
 from replicated_proxy.settings import Settings, WebhookSettings
@@ -68,8 +75,9 @@ class Replica:
             port=0, health_port=0, bind="127.0.0.1", drain_seconds=drain_seconds, service_name=SERVICE
         )
         self.objects = Objects()
+        self.registries = ScriptedRegistries()
         self.settings = Settings(webhook=webhook, namespace=NAMESPACE)
-        self.role = WebhookRole(self.settings, cast("KubeClient", self.objects), Metrics())
+        self.role = WebhookRole(self.settings, cast("KubeClient", self.objects), Metrics(), self.registries)
         self.stop = asyncio.Event()
         now = datetime.now(UTC)
         self.authority = make_authority(now, 2)
@@ -91,6 +99,16 @@ class Replica:
         self.objects.put(CONFIG_MAPS, a_config_map())
         self.objects.put(SECRETS, self.secret)
         await self.role.serving.wait()
+
+    async def verdicts(self) -> tuple[RepositoryVerdict, ...]:
+        """Collect as the controller does."""
+        material = read_serving(self.secret)
+        token = sharing_token(material.key)
+        replicas = Replicas(Access(material.bundle.decode(), SERVER_NAME, token, self.role.server.port))
+        try:
+            return decode_verdicts(await replicas.fetch("127.0.0.1") or "")
+        finally:
+            await replicas.close()
 
     async def ready(self) -> tuple[int, str]:
         """Ask the readiness probe."""
@@ -183,9 +201,56 @@ async def test_ends_at_once_when_it_never_served() -> None:
         await replica.running
 
 
+async def test_starts_with_what_was_known_before(replica: Replica) -> None:
+    """What stands beside the table is known from the first review on: a restart makes nobody wait, and asks nobody."""
+    said = datetime.now(UTC).replace(second=0, microsecond=0)
+    known = RepositoryVerdict("docker.io/library/nginx", Visibility.PUBLIC, said, "app")
+    config_map = a_config_map()
+    config_map["data"][VERDICTS_KEY] = encode_verdicts([known], 1000)
+    replica.objects.put(CONFIG_MAPS, config_map)
+    replica.objects.put(SECRETS, replica.secret)
+    await replica.role.serving.wait()
+    assert await replica.review() == (200, None)
+    assert await replica.verdicts() == (known,)
+    assert replica.registries.asked == []
+
+
+async def test_what_it_learns_can_be_collected_and_a_restart_goes_on_from_it(replica: Replica) -> None:
+    """The words of a replica that asked a registry are what the next replica starts with."""
+    await replica.serve()
+    assert await replica.review() == (200, None)
+    assert replica.registries.asked == ["docker.io/library/nginx:latest"]
+    learned = await replica.verdicts()
+    assert [verdict.repository for verdict in learned] == ["docker.io/library/nginx"]
+
+    async with Replica() as other:
+        config_map = a_config_map()
+        config_map["data"][VERDICTS_KEY] = encode_verdicts(learned, 1000)
+        other.objects.put(CONFIG_MAPS, config_map)
+        other.objects.put(SECRETS, other.secret)
+        await other.role.serving.wait()
+        await other.review()
+        assert other.registries.asked == []
+
+
+async def test_end_closes_the_way_to_registries() -> None:
+    """When the role ends no question goes on, and the connections to registries are closed."""
+    async with Replica() as replica:
+        replica.registries.hanging.add("docker.io")
+        await replica.serve()
+        review = asyncio.create_task(replica.review())
+        while not replica.registries.busy:  # noqa: ASYNC110 - the question begins in another task.
+            await asyncio.sleep(0)
+        replica.stop.set()
+        await replica.running
+        assert (await review)[0] == 200
+        assert replica.registries.busy == 0
+        assert replica.registries.closed
+
+
 async def test_mistake_in_following_ends_the_role() -> None:
     """A follower that fails unexpectedly ends the role: a restart is better than a table that stays old for ever."""
     replica = Replica()
-    role = WebhookRole(replica.settings, cast("KubeClient", object()), Metrics())
+    role = WebhookRole(replica.settings, cast("KubeClient", object()), Metrics(), ScriptedRegistries())
     with pytest.raises(ExceptionGroup):
         await role.run(replica.stop)

@@ -65,9 +65,10 @@ class Webhook:
         self.tables.update(a_config_map())
         self.material = MaterialHolder(SERVER_NAME, lambda: datetime.now(UTC), Metrics())
         self.material.update(a_serving_secret(self.authority, now=now, days=1))
-        self.handler = ReviewHandler(self.tables, RewritePolicy(), Known(), Metrics())
+        self.metrics = Metrics()
+        self.handler = ReviewHandler(self.tables, RewritePolicy(), Known(), self.metrics)
         served = WebhookSettings(port=0, bind="127.0.0.1", shutdown_seconds=5)
-        self.server = WatchedServer(served, self.material.context, self.handler.answer)
+        self.server = WatchedServer(served, self.material.context, self.handler.answer, self.metrics)
 
     async def send(self, session: aiohttp.ClientSession, body: bytes | None = None, **differs: Any) -> tuple[int, Any]:
         """Send a review, or something else; returns status and decoded answer."""

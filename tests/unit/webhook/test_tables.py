@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -10,8 +12,12 @@ from hypothesis import strategies as st
 
 from builders import Json, a_route, a_table
 from replicated_proxy.core.routing_documents import DATA_KEY
+from replicated_proxy.core.verdict_documents import DATA_KEY as VERDICTS_KEY
+from replicated_proxy.core.verdict_documents import encode_verdicts
+from replicated_proxy.core.verdicts import RepositoryVerdict
+from replicated_proxy.core.visibility import Visibility
 from replicated_proxy.webhook import tables
-from replicated_proxy.webhook.tables import RememberingTable, TableHolder
+from replicated_proxy.webhook.tables import RememberingTable, TableHolder, VerdictTaker
 from serving import a_config_map
 
 
@@ -75,3 +81,47 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert table.covering("n" * (64 + number))
     assert len(table._known) <= 3
     assert all(len(name) < 64 for name in table._known)
+
+
+class Adopter:
+    """Takes verdicts over."""
+
+    def __init__(self) -> None:
+        self.adopted: list[tuple[RepositoryVerdict, ...]] = []
+        self.taker = VerdictTaker(self._adopt)
+
+    def _adopt(self, verdicts: Iterable[RepositoryVerdict]) -> None:
+        """Remember."""
+        self.adopted.append(tuple(verdicts))
+
+
+def test_verdicts_beside_the_table_are_taken_over_once() -> None:
+    """What stands in the ConfigMap is handed on when it is other than before, whatever becomes of the table."""
+    adopter = Adopter()
+    word = RepositoryVerdict("quay.io/a/b", Visibility.PRIVATE, datetime(2026, 9, 1, tzinfo=UTC), "app")
+    config_map: Json = {"data": {DATA_KEY: "{", VERDICTS_KEY: encode_verdicts([word], 1000)}}
+    for _ in range(3):
+        adopter.taker.update(config_map)
+    assert adopter.adopted == [(word,)]
+    adopter.taker.update({"data": {DATA_KEY: "{"}})
+    adopter.taker.update(config_map)
+    assert [verdicts for verdicts in adopter.adopted if verdicts] == [(word,), (word,)]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', "\x00"])
+def test_bad_verdicts_are_left_alone(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be read is said once, and breaks nothing."""
+    adopter = Adopter()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            adopter.taker.update({"data": {VERDICTS_KEY: text}})
+    assert adopter.adopted == []
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("config_map", [None, {}, {"data": None}, {"data": {VERDICTS_KEY: 7}}])
+def test_config_map_without_verdicts_is_nothing_to_speak_of(config_map: Json | None) -> None:
+    """A ConfigMap of an earlier version has none."""
+    adopter = Adopter()
+    adopter.taker.update(config_map)
+    assert adopter.adopted == []

@@ -1,0 +1,170 @@
+"""Answers of registries in memory: bounded, and fair to the namespaces that ask.
+
+An entry belongs to the namespaces that use it and goes when the last of them lets go. When there is no room, whoever
+holds most lets go of what it used longest ago: a namespace that holds no more than an equal share never loses anything,
+whatever others ask.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from replicated_proxy.core.visibility import Visibility
+
+_NAMESPACES_SHARE: Final = 20  # A namespace holds at most a twentieth, as the settings say,
+_HOSTS_SHARE: Final = 4  # and a host a quarter: Docker Hub has many users.
+_MOST_HOLDERS: Final = 8  # Enough for an entry to count as many people's; more would cost memory for nothing.
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What is known of a repository, or of one tag that its registry does not know.
+
+    Attributes:
+        key: the repository, or the whole reference.
+        host: the registry.
+        visibility: what it said; None where it gave no answer.
+        fresh_until: monotonic seconds; from then on it is used while it is asked anew.
+        checked: when the registry said so.
+        holders: the namespaces that use it, the first one first.
+    """
+
+    key: str
+    host: str
+    visibility: Visibility | None
+    fresh_until: float
+    checked: datetime
+    holders: dict[str, None] = field(default_factory=dict)
+
+
+class _Scope:
+    """Who holds what within a limit: of the whole cache, or of one host's part of it.
+
+    Attributes:
+        size: how many entries there are.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: dict[str, OrderedDict[str, None]] = {}
+        self.size = 0
+
+    def touch(self, namespace: str, key: str) -> None:
+        """Note that a namespace uses an entry now."""
+        held = self._held.get(namespace)
+        if held is None:
+            held = self._held[namespace] = OrderedDict()
+        held[key] = None
+        held.move_to_end(key)
+
+    def drop(self, namespace: str, key: str) -> None:
+        """Note that a namespace lets go of an entry."""
+        held = self._held[namespace]
+        del held[key]
+        if not held:
+            del self._held[namespace]
+
+    def count(self, namespace: str) -> int:
+        """Return how many entries a namespace holds."""
+        return len(self._held.get(namespace, ()))
+
+    def oldest(self, namespace: str) -> str:
+        """Return what a namespace used longest ago."""
+        return next(iter(self._held[namespace]))
+
+    def overfull(self) -> str | None:
+        """Return who has to let go of something, if anybody has to: whoever holds most."""
+        if self.size <= self._limit:
+            return None
+        return max(self._held, key=lambda namespace: len(self._held[namespace]))
+
+
+class VerdictCache:
+    """The entries."""
+
+    def __init__(self, most: int, changed: Callable[[], None]) -> None:
+        """Take the greatest number of entries, and whom to tell that one came, went or says something else."""
+        self._share = max(1, most // _NAMESPACES_SHARE)
+        self._host_limit = max(1, most // _HOSTS_SHARE)
+        self._changed = changed
+        self._entries: dict[str, Entry] = {}
+        self._all = _Scope(most)
+        self._hosts: dict[str, _Scope] = {}
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield all of them, in no order that means anything."""
+        return iter(self._entries.values())
+
+    def get(self, key: str, namespace: str) -> Entry | None:
+        """Return an entry for a namespace, which from then on is one of its holders."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._hold(entry, namespace)
+        return entry
+
+    def peek(self, key: str) -> Entry | None:
+        """Return an entry; nobody holds it for that."""
+        return self._entries.get(key)
+
+    def put(self, entry: Entry, namespace: str) -> None:
+        """Take in what is known now, in place of what was."""
+        before = self._entries.get(entry.key)
+        if before is not None:
+            entry.holders = before.holders
+        else:
+            self._all.size += 1
+            self._scope(entry.host).size += 1
+        self._entries[entry.key] = entry
+        self._hold(entry, namespace)
+        if before is None:
+            self._make_room(self._scope(entry.host))
+            self._make_room(self._all)
+        if before is None or before.visibility is not entry.visibility:
+            self._changed()
+
+    def _scope(self, host: str) -> _Scope:
+        """Return a host's part."""
+        scope = self._hosts.get(host)
+        if scope is None:
+            scope = self._hosts[host] = _Scope(self._host_limit)
+        return scope
+
+    def _hold(self, entry: Entry, namespace: str) -> None:
+        """Make a namespace a holder, as of now; over its share it lets go of what it used longest ago."""
+        if namespace not in entry.holders:
+            if len(entry.holders) >= _MOST_HOLDERS:
+                return
+            entry.holders[namespace] = None
+        self._all.touch(namespace, entry.key)
+        self._hosts[entry.host].touch(namespace, entry.key)
+        if self._all.count(namespace) > self._share:
+            self._let_go(namespace, self._all.oldest(namespace))
+
+    def _make_room(self, scope: _Scope) -> None:
+        """Let whoever holds most let go, until there is room."""
+        while (namespace := scope.overfull()) is not None:
+            self._let_go(namespace, scope.oldest(namespace))
+
+    def _let_go(self, namespace: str, key: str) -> None:
+        """Take an entry from a namespace; without any other holder it is forgotten."""
+        entry = self._entries[key]
+        scope = self._hosts[entry.host]
+        del entry.holders[namespace]
+        self._all.drop(namespace, key)
+        scope.drop(namespace, key)
+        if entry.holders:
+            return
+        del self._entries[key]
+        self._all.size -= 1
+        scope.size -= 1
+        if not scope.size:
+            del self._hosts[entry.host]
+        self._changed()

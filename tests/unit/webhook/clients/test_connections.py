@@ -1,0 +1,140 @@
+"""Clients that flood, stall or send garbage: bounded, counted, and nobody else's review notices."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from builders import ids
+from mistreating import HANGING_SECONDS, HEAD, REQUEST, REVIEW, Target, is_served, read_answer, read_end, until
+from replicated_proxy.webhook import connections
+
+
+async def test_reviews_on_one_connection_are_counted_as_one(target: Target) -> None:
+    """A connection is kept from review to review, and gone from the metric when it is closed."""
+    streams = await target.open()
+    for _ in range(3):
+        assert await is_served(streams)
+    assert target.connections() == 1
+    streams[1].close()
+    await until(lambda: target.connections() == 0)
+
+
+async def test_newcomer_takes_the_place_of_the_longest_idle(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all room taken by idle connections, the oldest goes: nobody keeps others out by holding on."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 3)
+    held = [await target.open() for _ in range(3)]
+    for streams in (*held, held[0]):
+        assert await is_served(streams)
+    newcomer = await target.open()
+    assert await is_served(newcomer)
+    assert await read_end(held[1][0]) == b""
+    assert await is_served(held[0])
+    assert (target.connections(), target.refused("connections")) == (3, 1)
+
+
+async def test_busy_connections_are_not_ended_for_newcomers(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all room taken by reviews in progress, the newcomer is turned away and the reviews are finished."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    held = [await target.open() for _ in range(2)]
+    for reader, writer in held:
+        writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(REVIEW))
+        await reader.readuntil(b"\r\n\r\n")
+    reader, _ = await target.open()
+    assert await read_end(reader) == b""
+    for reader, writer in held:
+        writer.write(REVIEW)
+        head, _ = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 200 ")
+    assert target.refused("connections") == 1
+
+
+async def test_flood_of_connections_is_bounded(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connect, no more than the limit stay, and a review is answered meanwhile."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 10)
+    flood = await asyncio.gather(*(target.open() for _ in range(60)))
+    assert await is_served(await target.open())
+    assert target.connections() == 10
+    assert target.refused("connections") == len(flood) + 1 - 10
+
+
+async def test_stalled_handshakes_are_bounded(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects and says nothing gives way to others."""
+    monkeypatch.setattr(connections, "_MOST_HANDSHAKES", 4)
+    stalled = [await target.open_plain() for _ in range(12)]
+    assert await is_served(await target.open())
+    ended = [asyncio.create_task(read_end(reader)) for reader, _ in stalled]
+    await until(lambda: sum(task.done() for task in ended) >= 8)
+    assert target.refused("connections") >= 8
+    for task in ended:
+        task.cancel()
+
+
+async def test_handshake_that_stalls_is_given_up(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half-open connection ends after its time, and counts."""
+    monkeypatch.setattr(connections, "_HANDSHAKE_SECONDS", 0.05)
+    reader, writer = await target.open_plain()
+    writer.write(b"\x16\x03\x01\x02\x00")
+    await read_end(reader)
+    await until(lambda: target.refused("tls") == 1)
+
+
+GARBAGE: list[tuple[str, bytes]] = [
+    ("HTTP without TLS", REQUEST),
+    ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n"),
+    ("zeros", bytes(5000)),
+    ("a record of another version", b"\x16\x02\x00\x00\x05\x01\x00\x00\x01\x00"),
+    ("a record that is too long", b"\x16\x03\x03\xff\xff" + bytes(70000)),
+]
+
+
+@pytest.mark.parametrize("garbage", [row[1] for row in GARBAGE], ids=ids(GARBAGE))
+async def test_garbage_in_place_of_tls(target: Target, garbage: bytes) -> None:
+    """What is no TLS ends its connection at once, and an open one is served as before."""
+    good = await target.open()
+    reader, writer = await target.open_plain()
+    writer.write(garbage)
+    assert b"HTTP" not in await read_end(reader)
+    await until(lambda: target.refused("tls") == 1)
+    assert await is_served(good)
+
+
+SLOW: list[tuple[str, bytes, bytes]] = [
+    ("nothing", b"", b""),
+    ("part of a request line", b"", b"POST /mut"),
+    ("part of the headers", b"", HEAD + b"X-A: "),
+    ("part of the second request", REQUEST, HEAD),
+]
+
+
+@pytest.mark.parametrize(("whole", "part"), [row[1:] for row in SLOW], ids=ids(SLOW))
+async def test_head_that_does_not_come_is_given_up(
+    target: Target, whole: bytes, part: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens a connection, or begins a request, has to send its head in time; idle ones are kept."""
+    idle = await target.open()
+    assert await is_served(idle)
+    reader, writer = await target.open()
+    if whole:
+        writer.write(whole)
+        await read_answer(reader)
+    writer.write(part)
+    await until(lambda: target.connections() == 2)
+    monkeypatch.setattr(connections, "_HEAD_SECONDS", 0.05)
+    assert await read_end(reader) == b""
+    assert target.refused("slow") == 1
+    assert await is_served(idle)
+
+
+async def test_answers_that_are_not_read_are_given_up(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks and asks and reads nothing is cut off."""
+    monkeypatch.setattr(connections, "_HEAD_SECONDS", 0.05)
+    _, writer = await target.open(receive_buffer=4096)
+    writer.transport.pause_reading()
+    async with asyncio.timeout(HANGING_SECONDS):
+        while not target.refused("slow"):
+            if writer.transport.get_write_buffer_size() < len(REQUEST) * 1000:
+                writer.write(REQUEST * 100)
+            await asyncio.sleep(0)
+    assert await is_served(await target.open())
