@@ -16,6 +16,7 @@ import yaml
 
 from rig.cache import REPOSITORY
 from rig.controlplane import ControlPlane
+from rig.manifests import read_manifests
 from rig.ports import free_port
 from rig.processes import Process, run
 from rig.waiting import wait_until
@@ -53,7 +54,7 @@ class LocalInstallation:
     def render_all(self, values: Json | None = None) -> list[Json]:
         """Render the chart as it is."""
         command = [str(self._helm), "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
-        return [document for document in yaml.safe_load_all(run(command, stdin=json.dumps(values or {}))) if document]
+        return read_manifests(run(command, stdin=json.dumps(values or {})))
 
     def settings(self, values: Json | None = None) -> Json:
         """Return the settings that the chart renders, with what differs outside a Pod."""

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from rig.cache import REPOSITORY
+from rig.manifests import read_manifests
 
 NAMESPACE = "operator-home"
 RELEASE = "proxy"
@@ -51,7 +52,7 @@ class Chart:
 
     def objects(self, values: Json | None = None) -> Rendered:
         """Render the chart to objects."""
-        return Rendered([document for document in yaml.safe_load_all(self.template(values)) if document])
+        return Rendered(read_manifests(self.template(values)))
 
     def values(self) -> Json:
         """Return the default values."""

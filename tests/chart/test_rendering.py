@@ -204,7 +204,7 @@ def test_every_value_is_explained(chart: Chart) -> None:
     """Each value stands under a comment, and each is a row of the README's table."""
     text = (chart.folder / "values.yaml").read_text(encoding="utf-8").splitlines()
     leaves = [number for number, line in enumerate(text) if re.fullmatch(r" *[A-Za-z]+: +[^#\s].*", line)]
-    nested = ("resources", "SecurityContext", "securityContext", "matchConditions", "objectSelector")
+    nested = ("dnsConfig", "resources", "SecurityContext", "securityContext", "matchConditions", "objectSelector")
     bare = [
         text[number]
         for number in leaves
@@ -228,7 +228,7 @@ def _inside(text: list[str], number: int, sections: tuple[str, ...]) -> bool:
     return False
 
 
-_WHOLE = {"resources", "podSecurityContext", "securityContext", "objectSelector", "global", "assume"}
+_WHOLE = {"resources", "podSecurityContext", "securityContext", "objectSelector", "global", "assume", "dnsConfig"}
 
 
 def _keys(values: dict[str, Any], above: str = "") -> list[str]:

@@ -164,6 +164,12 @@ spec:
   hostNetwork: true
   dnsPolicy: ClusterFirstWithHostNet
   {{- end }}
+  {{- if eq .role "webhook" }}
+  {{- with $values.webhook.dnsConfig }}
+  dnsConfig:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
   {{- if or (eq .role "webhook") (gt (int (index $values .role).replicas) 1) }}
   topologySpreadConstraints:
     {{- include "chart.spread" . | nindent 4 }}

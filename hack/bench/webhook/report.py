@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import NamedTuple
 
-from bench.asking import DISTINCT_PODS
+from bench.asking import DISTINCT_PODS, SHED
 from bench.bars import Bar, bar_table
 from bench.load import Figures
 from bench.pace import Pace
@@ -136,7 +136,8 @@ def _table(throughput: Throughput, connections: int) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---" + "|---:" * (len(columns) - 1) + "|"]
     for name, title in NAMES.items():
         item = throughput.found[Key(name, connections)]
-        lines.append(f"| {title} | {item.rate:,.0f} | {ours / item.rate:.2f}x | {_figures(item)} |")
+        shed = f" ({item.outcomes[SHED]:,} shed)" if SHED in item.outcomes else ""
+        lines.append(f"| {title}{shed} | {item.rate:,.0f} | {ours / item.rate:.2f}x | {_figures(item)} |")
     return "\n".join(lines)
 
 

@@ -45,9 +45,10 @@ def merge_verdicts(
     """
     merged = dict(known)
     for report in reports:
+        said = _made_by(report, now)
         before = merged.get(report.repository)
-        if before is None or min(report.checked, now) > before.checked:
-            merged[report.repository] = _made_by(report, now)
+        if before is None or said.checked > before.checked:
+            merged[report.repository] = said
     return {name: verdict for name, verdict in merged.items() if now - verdict.checked < _KEPT}
 
 

@@ -48,8 +48,8 @@ class Metrics:
         repeated_pods: rewritten Pods that one owner created again and again within ten minutes, as controllers do that
             compare images.
         review_seconds: time from the body's last byte to the answer, in this process.
-        requests_refused: what got no answer to a review; `reason` is `path`, `method`, `media-type`, `too-large`, `slow`,
-            `malformed-http`, `tls` (no handshake), `overloaded`, `connections` (too many of them) or `draining`.
+        requests_refused: what got no answer to a review; `reason` is `path`, `method`, `media-type`, `too-large`,
+            `slow`, `malformed-http`, `tls` (no handshake), `overloaded`, `connections` (too many) or `draining`.
         connections: open connections to the webhook's port, now.
         detection_answers: looks at what is known of an image; `answer` is `hit`, `stale` (used while it is asked anew),
             `assumed` (by `detection.assume`), `miss` (nobody knew) or `limited` (nobody knew, and its registry wants

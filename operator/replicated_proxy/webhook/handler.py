@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections import Counter as Amounts
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -239,12 +238,13 @@ class _Tally:
     def count(self, verdict: Verdict, *, dry_run: bool) -> Mapping[Counter, int]:
         """Count a decided review; its images only if something comes of them. Returns what was counted."""
         outcome = "left-alone" if verdict.reason is not None else "patched" if verdict.patch else "unchanged"
-        counters = Amounts([self._get(self._metrics.reviews, outcome, "true" if dry_run else "false")])
+        counters = {self._get(self._metrics.reviews, outcome, "true" if dry_run else "false"): 1}
         if not dry_run:
             if verdict.reason is not None:
-                counters[self._metrics.pods_left_alone.labels(verdict.reason)] += 1
+                counters[self._metrics.pods_left_alone.labels(verdict.reason)] = 1
             for decision in verdict.decisions:
-                counters[self._get(self._metrics.images, decision.outcome, decision.reason or "")] += 1
+                counter = self._get(self._metrics.images, decision.outcome, decision.reason or "")
+                counters[counter] = counters.get(counter, 0) + 1
         for counter, amount in counters.items():
             counter.inc(amount)
         return counters

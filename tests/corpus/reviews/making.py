@@ -18,7 +18,7 @@ _HERE: Final = '"here"'
 
 
 def splice(*pairs: tuple[str, str]) -> str:
-    """Replace parts of the ordinary review, each of which stands there once."""
+    """Replace parts of the ordinary review, each where it stands first."""
     text = ORDINARY
     for old, new in pairs:
         assert text.count(old) >= 1, f"{old!r} is not in ordinary.json"

@@ -238,6 +238,7 @@ async def test_what_finds_no_room_is_given_up_quietly(collecting_: Collecting) -
         made.fleet.texts = {"10.0.0.1": document(*(made.said(name) for name in "ihgfedcba"))}
     assert made.published() == kept
     assert len(made.publisher.written) == 1
+    assert len(made.collector._known) == len(kept)
 
 
 async def test_failed_write_is_tried_again(collecting_: Collecting) -> None:

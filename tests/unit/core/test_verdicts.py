@@ -126,6 +126,9 @@ def test_report_from_the_future_counts_as_made_now() -> None:
     """A clock that is ahead does not make a word last for ever."""
     (ahead,) = merge_verdicts({}, [said(minutes=-600)], NOW).values()
     assert ahead.checked == NOW
+    assert merge_verdicts({ahead.repository: ahead}, [said(visibility=PUBLIC, minutes=-5)], NOW) == {
+        ahead.repository: ahead
+    }
     corrected = said(visibility=PUBLIC, minutes=-1)
     later = NOW + timedelta(minutes=2)
     assert merge_verdicts({ahead.repository: ahead}, [corrected], later)[ahead.repository] == corrected
