@@ -81,7 +81,8 @@ def lease_of(cluster: Cluster) -> Json:
 
 
 def edit_lease(cluster: Cluster, **spec: object) -> None:
-    """Edit the Lease, as somebody with kubectl can."""
+    """Edit the Lease, as somebody with kubectl can; one that was deleted comes back in a moment."""
+    wait_until(lambda: cluster.exists("lease", LEASE, "-n", NAMESPACE), what="the Lease", seconds=30)
     cluster.kubectl("patch", "lease", LEASE, "-n", NAMESPACE, "--type=merge", "-p", json.dumps({"spec": spec}))
 
 

@@ -32,6 +32,7 @@ _write_map: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).enco
 # All that is read of labels and annotations, apart from the annotations' size and the settings' `excluded_labels`: a
 # decision remembered for one Pod holds for others that differ elsewhere.
 MARKS: Final = frozenset({APP_LABEL, APP_SLUG_LABEL, MIRROR_ANNOTATION, ORIGINAL_IMAGES_ANNOTATION, REWRITE_LABEL})
+_PRESUMED: Final = " (not known)"
 _KEYS: Final = ("license", "images")
 # Of a Pod that was reviewed before: of two answers to one request the API server keeps the first word for each key.
 _KEYS_AGAIN: Final = ("license-again", "images-again")
@@ -205,7 +206,7 @@ def _answer(
     if context.covering.route.retained and any(decision.needs_license for decision in decisions):
         warnings.insert(0, f"the Replicated license of {context.covering.route.app_slug} has expired: pulls may fail")
     # Names come as users wrote them: the API server looks at them only after its webhooks.
-    told = _tidy("; ".join(f"{item.slot.key}={item.reason or item.outcome}" for item in decisions), _LONGEST_AUDIT)
+    told = _tidy("; ".join(map(_tell, decisions)), _LONGEST_AUDIT)
     return Verdict(
         patch=patch,
         decisions=decisions,
@@ -215,10 +216,17 @@ def _answer(
     )
 
 
+def _tell(decision: ImageDecision) -> str:
+    """Say in the audit log what became of an image, and whether its registry had a say in it."""
+    return f"{decision.slot.key}={decision.reason or decision.outcome}{_PRESUMED if decision.presumed else ''}"
+
+
 def _warn(decision: ImageDecision, context: RewriteContext) -> str:
     """Say what looks wanted and was not done; silent where only `"*"` covers and nothing claims the Pod."""
     if decision.reason is Reason.NO_PULL_SECRET:
         return f"{decision.slot.key}: not proxied ({decision.reason}): the Pod has no pull secret to pull it with"
+    if decision.presumed and decision.reason is Reason.PUBLIC:
+        return f"{decision.slot.key}: not proxied ({decision.reason}): nobody knows who can pull it (detection.onError)"
     wanted = context.claimed or context.covering.reach < Reach.WILDCARD
     if wanted and decision.reason in UNPROXIABLE:
         return f"{decision.slot.key}: cannot go through the proxy ({decision.reason}): {decision.slot.image}"

@@ -7,7 +7,7 @@ mapping is KOTS's, `<proxy host>/proxy/<app slug>/<image as written>`, so that n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -26,7 +26,7 @@ from replicated_proxy.core.pods import ImageSlot, Pod
 from replicated_proxy.core.reasons import Outcome, Reason
 from replicated_proxy.core.routes import Covering, Reach, RoutingTable
 from replicated_proxy.core.selections import RepositorySelection
-from replicated_proxy.core.visibility import Visibility, VisibilityOf, assume_private
+from replicated_proxy.core.visibility import PRESUMED, Visibility, VisibilityOf, assume_private
 
 _LONGEST_NAME: Final = 255  # Runtimes with the older rule count the host (references.md 1.5).
 _PLACEHOLDER: Final = "auto"  # Istio's gateway injection replaces exactly this text.
@@ -90,6 +90,7 @@ class ImageDecision:
         outcome: what was done.
         reason: why nothing was done, when nothing was.
         needs_license: pulling it takes the pull secret.
+        presumed: its registry gave no answer, or not yet, so that the setting decided who can pull it.
     """
 
     slot: ImageSlot
@@ -97,6 +98,7 @@ class ImageDecision:
     outcome: Outcome
     reason: Reason | None = None
     needs_license: bool = False
+    presumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,11 @@ def decide_image(
 
 
 # What nodes can pull by themselves.
-_VISIBLE_TO_NODES: Final = {Visibility.PUBLIC: Reason.PUBLIC, Visibility.INTERNAL: Reason.INTERNAL_HOST}
+_VISIBLE_TO_NODES: Final = {
+    Visibility.PUBLIC: Reason.PUBLIC,
+    Visibility.PRESUMED_PUBLIC: Reason.PUBLIC,
+    Visibility.INTERNAL: Reason.INTERNAL_HOST,
+}
 
 
 def _unless_nodes_can_pull(
@@ -206,8 +212,10 @@ def _unless_nodes_can_pull(
     """Take back a rewrite that is not needed, where the mode asks for that."""
     if context.policy.mode is not Mode.PRIVATE or decision.outcome is not Outcome.REWRITTEN:
         return decision
-    seen = _VISIBLE_TO_NODES.get(visibility_of(reference))
-    return decision if seen is None else _untouched(decision.slot, seen)
+    visibility = visibility_of(reference)
+    seen = _VISIBLE_TO_NODES.get(visibility)
+    decided = decision if seen is None else _untouched(decision.slot, seen)
+    return replace(decided, presumed=True) if visibility in PRESUMED else decided
 
 
 def _untouched(slot: ImageSlot, reason: Reason, *, needs_license: bool = False) -> ImageDecision:

@@ -15,13 +15,13 @@ from typing import Final
 from replicated_proxy.core.images import InvalidImageReference, parse_image
 from replicated_proxy.core.objects import format_timestamp, is_namespace_name, mapping_at, parse_timestamp
 from replicated_proxy.core.verdicts import RepositoryVerdict, share_out
-from replicated_proxy.core.visibility import Visibility
+from replicated_proxy.core.visibility import SAID_BY_REGISTRIES
 
 FORMAT: Final = 1
 DATA_KEY: Final = "verdicts.json"
 _LONGEST_REPOSITORY: Final = 512  # A host of 253 characters and a path of 255.
 _AROUND: Final = len('"":["","2026-01-01T00:00:00Z",""],')
-_WORDS: Final = {visibility.value: visibility for visibility in Visibility}
+_WORDS: Final = {visibility.value: visibility for visibility in SAID_BY_REGISTRIES}
 
 
 class InvalidVerdicts(ValueError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Final
 
 from replicated_proxy.core.images import ImageReference
 
@@ -21,7 +22,14 @@ class Visibility(StrEnum):
     """Whoever has credentials, or nobody knows who."""
     INTERNAL = "Internal"
     """Whoever reaches the registry: it is on somebody's own network, where Replicated's service does not."""
+    PRESUMED_PRIVATE = "PresumedPrivate"
+    """Nobody knows: the registry gave no answer, or not yet, and what is not known counts as private."""
+    PRESUMED_PUBLIC = "PresumedPublic"
+    """Likewise where what is not known counts as public."""
 
+
+SAID_BY_REGISTRIES: Final = frozenset({Visibility.PUBLIC, Visibility.PRIVATE, Visibility.INTERNAL})
+PRESUMED: Final = frozenset({Visibility.PRESUMED_PRIVATE, Visibility.PRESUMED_PUBLIC})
 
 VisibilityOf = Callable[[ImageReference], Visibility]
 
@@ -36,3 +44,8 @@ class OnError(StrEnum):
 
     PRIVATE = "Private"
     PUBLIC = "Public"
+
+    @property
+    def presumed(self) -> Visibility:
+        """Return what an image is presumed to be."""
+        return Visibility.PRESUMED_PUBLIC if self is OnError.PUBLIC else Visibility.PRESUMED_PRIVATE

@@ -88,7 +88,7 @@ class RegistryDetector:
         self._clock = clock
         self._metrics = metrics
         self._assumed = _Remembered(parse_assumptions(settings.assume))
-        self._unanswered = Visibility(settings.on_error.value)
+        self._unanswered = settings.on_error.presumed
         self._lifetimes = {
             Visibility.PUBLIC: settings.public_seconds,
             Visibility.PRIVATE: settings.private_seconds,

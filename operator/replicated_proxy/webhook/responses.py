@@ -15,6 +15,9 @@ from aiohttp.abc import AbstractStreamWriter
 from replicated_proxy.webhook.answers import encode_error
 
 JSON: Final = "application/json"
+# TLS keeps a buffer as large as the largest answer for as long as a connection lives, and aiohttp keeps the answer
+# until the next request: a few dozen connections with one huge answer each would fill all of this process's memory.
+_LARGEST_KEPT: Final = 64 * 1024
 _OK: Final = "200 OK"
 _BUSY: Final = "503 Service Unavailable"
 _TOO_MANY: Final = "too many reviews at once"
@@ -70,7 +73,11 @@ class Responses:
         self._heads: dict[str, bytes] = {}
 
     def answer(self, request: web.BaseRequest, body: bytes, *, closing: bool) -> web.StreamResponse:
-        """Answer a review."""
+        """Answer a review; the connection of a large answer ends with it."""
+        if len(body) > _LARGEST_KEPT:
+            response = web.Response(body=body, content_type=JSON)
+            response.force_close()
+            return response
         if closing or not _stays_open(request):
             return web.Response(body=body, content_type=JSON)
         return WrittenResponse(200, b"%b%d\r\n\r\n%b" % (self._head(_OK), len(body), body))

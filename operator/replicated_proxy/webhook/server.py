@@ -34,7 +34,7 @@ from replicated_proxy.webhook.reviews import MalformedReview
 PATH: Final = "/mutate"
 _USUAL_PATH: Final = f"{PATH}?"
 LARGEST_BODY: Final = 8 * 1024 * 1024  # Two objects of the API server's 3 MiB, and room (controller-runtime: 7 MiB).
-_MOST_PENDING: Final = 64 * 1024 * 1024  # Bytes announced by bodies that are still on their way, all together.
+_MOST_PENDING: Final = 32 * 1024 * 1024  # Bytes announced by bodies that are still on their way, all together.
 _BODY_SECONDS: Final = 10.0
 _LINGERING_SECONDS: Final = 1.0  # For the rest of a refused body: long enough for the error to be read.
 _KEEPALIVE_SECONDS: Final = 120.0  # The API server drops idle connections after 90 s; it has to be the first.

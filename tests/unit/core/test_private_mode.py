@@ -207,3 +207,19 @@ def test_image_volume_without_a_reference_stays() -> None:
 
     assert [decision.reason for decision in verdict.decisions] == [None, Reason.INVALID_REFERENCE]
     assert verdict.patch[0]["path"] == "/spec/containers/0/image"
+
+
+@pytest.mark.parametrize(
+    ("visibility", "image", "audit", "warned"),
+    [
+        (Visibility.PRESUMED_PRIVATE, f"{P}/{PRIVATE}", "containers/c0=rewritten (not known)", False),
+        (Visibility.PRESUMED_PUBLIC, PRIVATE, "containers/c0=public (not known)", True),
+    ],
+)
+def test_what_nobody_knows_is_told_apart(visibility: Visibility, image: str, audit: str, *, warned: bool) -> None:
+    """An image decided by `detection.onError` alone says so, and one that was left alone for it warns."""
+    verdict = review(a_pod(PRIVATE), Registries({"quay.io/acme/api": visibility}))
+
+    assert [decision.image for decision in verdict.decisions] == [image]
+    assert verdict.audit["images"] == audit
+    assert any("detection.onError" in warning for warning in verdict.warnings) is warned

@@ -21,9 +21,9 @@ from simulated_clock import settle
         (PUBLIC, Visibility.PUBLIC),
         (PRIVATE, Visibility.PRIVATE),
         (INTERNAL, Visibility.INTERNAL),
-        (MISSING, Visibility.PRIVATE),
-        (SILENT, Visibility.PRIVATE),
-        (ProbeResult(ProbeOutcome.LIMITED), Visibility.PRIVATE),
+        (MISSING, Visibility.PRESUMED_PRIVATE),
+        (SILENT, Visibility.PRESUMED_PRIVATE),
+        (ProbeResult(ProbeOutcome.LIMITED), Visibility.PRESUMED_PRIVATE),
     ],
 )
 async def test_image_counts_as_what_its_registry_says(
@@ -41,7 +41,7 @@ async def test_no_word_counts_as_the_settings_say(answer: ProbeResult) -> None:
     """With `onError: Public` an image of which nobody knows anything stays; somebody's own registry is no error."""
     detection = Detection(on_error=OnError.PUBLIC)
     detection.registries.answers = {REPOSITORY: answer, "own.example/x": INTERNAL}
-    assert await detection.know(IMAGE, "own.example/x") == [Visibility.PUBLIC, Visibility.INTERNAL]
+    assert await detection.know(IMAGE, "own.example/x") == [Visibility.PRESUMED_PUBLIC, Visibility.INTERNAL]
 
 
 async def test_assumption_is_no_question(detection: Detection) -> None:
@@ -108,8 +108,8 @@ async def test_error_never_replaces_a_word(detection: Detection, error: ProbeRes
 async def test_missing_tag_says_nothing_of_other_tags(detection: Detection) -> None:
     """A 404 is remembered for that tag alone."""
     detection.registries.answers[IMAGE] = MISSING
-    assert await detection.know() == [Visibility.PRIVATE]
-    assert detection.look_up() is Visibility.PRIVATE
+    assert await detection.know() == [Visibility.PRESUMED_PRIVATE]
+    assert detection.look_up() is Visibility.PRESUMED_PRIVATE
     assert detection.look_up(f"{REPOSITORY}:v2") is None
     assert await detection.know(f"{REPOSITORY}:v2") == [Visibility.PUBLIC]
     assert detection.look_up() is Visibility.PUBLIC

@@ -32,7 +32,7 @@ async def test_review_waits_no_longer_than_the_deadline(detection: Detection, se
     assert not review.done()
     await detection.pass_seconds(longest * 0.1)
     assert review.done()
-    assert await review == [Visibility.PRIVATE]
+    assert await review == [Visibility.PRESUMED_PRIVATE]
     assert detection.count("waits_total", result="deadline") == 1
     detection.registries.release(REPOSITORY)
     await settle()
@@ -48,7 +48,7 @@ async def test_waiting_counts_from_when_the_question_was_asked(detection: Detect
     second = detection.review()
     await detection.pass_seconds(0.3)
     assert second.done()
-    assert detection.look_up() is Visibility.PRIVATE
+    assert detection.look_up() is Visibility.PRESUMED_PRIVATE
     assert len(detection.registries.asked) == 1
 
 
@@ -58,13 +58,13 @@ async def test_hanging_registry_costs_the_deadline_once(detection: Detection) ->
     first = detection.review()
     await detection.pass_seconds(1.0)
     assert first.done()
-    assert detection.look_up("quay.io/other/app") is Visibility.PRIVATE
+    assert detection.look_up("quay.io/other/app") is Visibility.PRESUMED_PRIVATE
     assert detection.look_up("ghcr.io/other/app") is None
 
     detection.registries.answers = {REPOSITORY: SILENT, "quay.io/other/app": SILENT}
     detection.registries.release("quay.io")
     await settle()
-    assert detection.look_up("quay.io/third/app") is Visibility.PRIVATE
+    assert detection.look_up("quay.io/third/app") is Visibility.PRESUMED_PRIVATE
     await settle()
     assert detection.registries.asked[-1] == "quay.io/third/app:latest"
 
@@ -77,14 +77,14 @@ async def test_slow_registry_is_as_good_as_silent(detection: Detection) -> None:
     detection.registries.release(REPOSITORY)
     await settle()
     assert detection.look_up() is Visibility.PUBLIC
-    assert detection.look_up("quay.io/other/app") is Visibility.PRIVATE
+    assert detection.look_up("quay.io/other/app") is Visibility.PRESUMED_PRIVATE
 
 
 async def test_registry_that_answers_again_is_waited_for_again(detection: Detection) -> None:
     """After an answer in time reviews wait for the registry's other images as before."""
     detection.registries.answers = {REPOSITORY: SILENT}
     await detection.know()
-    assert detection.look_up("quay.io/other/app") is Visibility.PRIVATE
+    assert detection.look_up("quay.io/other/app") is Visibility.PRESUMED_PRIVATE
     await settle()
     assert detection.look_up("quay.io/other/app") is Visibility.PUBLIC
     assert detection.look_up("quay.io/third/app") is None
@@ -98,7 +98,7 @@ async def test_silence_about_one_repository_says_nothing_of_the_others(detection
     await detection.know("quay.io/other/app")
     await detection.pass_seconds(0.5)
     assert detection.look_up("quay.io/third/app") is None
-    assert detection.look_up() is Visibility.PRIVATE
+    assert detection.look_up() is Visibility.PRESUMED_PRIVATE
     detection.registries.answers[REPOSITORY] = SILENT
     detection.registries.release(REPOSITORY)
     await settle()
@@ -109,14 +109,14 @@ async def test_nonsense_about_one_repository_says_nothing_of_the_others(detectio
     """Whoever can make a registry answer nonsense for one name does not keep others from waiting for theirs."""
     detection.registries.answers = {REPOSITORY: NONSENSE}
     await detection.know()
-    assert detection.look_up() is Visibility.PRIVATE
+    assert detection.look_up() is Visibility.PRESUMED_PRIVATE
     assert detection.look_up("quay.io/other/app") is None
 
 
 async def test_deadline_of_zero_never_waits() -> None:
     """Where no review may wait, the question is asked all the same."""
     detection = Detection(deadline=0.0)
-    assert detection.look_up() is Visibility.PRIVATE
+    assert detection.look_up() is Visibility.PRESUMED_PRIVATE
     await settle()
     assert detection.look_up() is Visibility.PUBLIC
 
@@ -127,8 +127,8 @@ async def test_registry_that_wants_rest_gets_it(detection: Detection, asked_for:
     detection.registries.answers[REPOSITORY] = ProbeResult(ProbeOutcome.LIMITED, retry_after=asked_for)
     await detection.know()
     await detection.pass_seconds(rest - 1)
-    assert detection.look_up() is Visibility.PRIVATE
-    assert detection.look_up("quay.io/other/app") is Visibility.PRIVATE
+    assert detection.look_up() is Visibility.PRESUMED_PRIVATE
+    assert detection.look_up("quay.io/other/app") is Visibility.PRESUMED_PRIVATE
     assert detection.count("answers_total", answer="limited") == 2
     await settle()
     assert len(detection.registries.asked) == 1

@@ -153,7 +153,7 @@ async def test_question_without_room_is_no_answer() -> None:
     await settle()
     sample = {"outcome": "not-asked", "cause": ""}
     assert metrics.registry.get_sample_value("replicated_proxy_detection_probes_total", sample) == 1
-    assert detector.settle(images[2], "app") is Visibility.PRIVATE
+    assert detector.settle(images[2], "app") is Visibility.PRESUMED_PRIVATE
 
     registries.release("h0.example", "h1.example")
     await review

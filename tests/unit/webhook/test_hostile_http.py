@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from corpus.reviews.judging import judge
-from corpus.reviews.making import ORDINARY
+from corpus.reviews.making import ORDINARY, containers
 from corpus.reviews.reading import Case, read_cases
 from replicated_proxy.certificates.issuing import make_authority
 from replicated_proxy.core.rewriting import RewritePolicy
@@ -118,6 +118,17 @@ async def test_parameters_of_the_content_type_change_nothing(kind: str, session:
 
     assert status == 200
     assert judge(ORDINARY.encode(), answer)
+
+
+@pytest.mark.parametrize(("images", "kept"), [(1, True), (100, True), (2000, False)])
+async def test_connection_ends_with_a_large_answer(images: int, kept: bool, session: aiohttp.ClientSession) -> None:
+    """What TLS keeps of a large answer lives as long as its connection, so the connection ends; others stay open."""
+    await send(session, ORDINARY.encode())
+    body, headers = containers(images, "nginx"), {"Content-Type": "application/json"}
+    async with session.post("/mutate", data=body, headers=headers, server_hostname=SERVER_NAME) as answer:
+        assert judge(body, await answer.read())
+
+    assert (answer.headers.get("Connection") != "close") == kept
 
 
 async def test_others_are_served_while_huge_reviews_come(webhook: Webhook, session: aiohttp.ClientSession) -> None:
