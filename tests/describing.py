@@ -30,7 +30,7 @@ _HEAD: Final = """# What is wrong with my License?
 `kubectl describe license` says it: the reason in one word, the sentence beside it what to do. Below is what it shows in
 each failing case, taken from a real API server by `make docs-troubleshooting` (the spec and what differs from run to
 run are left out; a test compares). All reasons are in [status](status.md); why a Pod's images are left alone is in
-[rewriting](rewriting.md).
+[reasons](reasons.md).
 """
 
 

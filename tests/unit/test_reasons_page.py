@@ -15,7 +15,8 @@ from rig.cache import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "reasons.md").read_text(encoding="utf-8")
 WARNED = dict.fromkeys(UNPROXIABLE | set(WITHHELD) | {Reason.NO_PULL_SECRET}, "yes") | {
-    Reason.NO_LICENSE: f"if the Pod carries `{APP_LABEL}`"
+    Reason.NO_LICENSE: f"if the Pod carries `{APP_LABEL}`",
+    Reason.PUBLIC: "if nobody knows",
 }
 REVIEWS = ["patched", "unchanged", "left-alone", "not-ours", "failed", "malformed"]
 

@@ -2,7 +2,7 @@
 
 The leader asks each replica from time to time, and writes what they say beside the routing table, which replicas watch
 anyway. A replica speaks with registries, so what it says is read as anybody's. Written is only what is new: that a
-registry said the same again is no reason to.
+registry said the same again is no reason to, unless what stands there would soon count as too old.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,7 @@ from replicated_proxy.clock import Clock
 from replicated_proxy.controller.publishing import TablePublisher
 from replicated_proxy.core.rewriting import Mode
 from replicated_proxy.core.verdict_documents import InvalidVerdicts, decode_verdicts, encode_verdicts
-from replicated_proxy.core.verdicts import RepositoryVerdict, Statements, merge_verdicts, statements
+from replicated_proxy.core.verdicts import RepositoryVerdict, are_outdated, merge_verdicts, statements
 from replicated_proxy.detection.sharing import Access, Replicas, sharing_token
 from replicated_proxy.kube.client import Object
 from replicated_proxy.kube.errors import ApiError
@@ -73,7 +73,7 @@ class VerdictCollector:
         self._known: dict[str, RepositoryVerdict] = {}
         self._entrance: tuple[Object, Replicas] | None = None
         self._written: float | None = None
-        self._read: tuple[str, Statements] = ("", frozenset())
+        self._read: tuple[str, tuple[RepositoryVerdict, ...]] = ("", ())
         self._told = ""
 
     async def run(self) -> None:
@@ -131,8 +131,8 @@ class VerdictCollector:
         self._told = told
 
     async def _publish(self) -> None:
-        """Write what is known if it says something else than what stands there, and not too often."""
-        if self._said_by(self._publisher.verdicts) == statements(self._known.values()):
+        """Write what is known if it is news beside what stands there, and not too often."""
+        if not self._is_news(self._known.values()):
             return
         now = self._clock.monotonic()
         if self._written is not None and now - self._written < _WRITE_SECONDS:
@@ -141,17 +141,19 @@ class VerdictCollector:
         kept = _decode(text)
         # What found no room is given up, or it would be new again and again.
         self._known = {verdict.repository: verdict for verdict in kept}
-        if self._said_by(self._publisher.verdicts) == statements(kept):
+        if not self._is_news(kept):
             return
         if await self._publisher.publish_verdicts(text):
             self._written = now
             _log.info("verdicts published", extra={"verdicts": len(kept), "bytes": len(text)})
 
-    def _said_by(self, text: str) -> Statements:
-        """Return what a text says; read anew only when it is another one."""
+    def _is_news(self, verdicts: Collection[RepositoryVerdict]) -> bool:
+        """Tell whether verdicts say something else than what stands there, or the same so much later that it counts."""
+        text = self._publisher.verdicts
         if self._read[0] is not text:
-            self._read = (text, statements(_decode(text)))
-        return self._read[1]
+            self._read = (text, _decode(text))
+        written = self._read[1]
+        return statements(written) != statements(verdicts) or are_outdated(written, verdicts)
 
     async def _enter(self) -> Replicas | None:
         """Return the way to the replicas by the serving Secret of now, None without a usable one."""

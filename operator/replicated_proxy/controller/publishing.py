@@ -161,14 +161,19 @@ class TablePublisher:
     async def _write(self, text: str) -> None:
         """Write the ConfigMap, or make it; somebody who was faster with that is overwritten at the next turn."""
         data: Object = {DATA_KEY: text}
-        room = _MOST_BYTES - len(text.encode())
-        if len(self.verdicts) > room:
-            self.verdicts = data[VERDICTS_KEY] = shrink_verdicts(self.verdicts, room)
+        room, before = _MOST_BYTES - len(text.encode()), self.verdicts
+        if len(before.encode()) > room:
+            self.verdicts = data[VERDICTS_KEY] = shrink_verdicts(before, room)
         body = self._render(data)
         try:
-            await self._client.merge(CONFIG_MAPS.path(self._name, self._namespace), body)
-        except NotFound:
-            await self._client.create(CONFIG_MAPS, body, self._namespace)
+            try:
+                await self._client.merge(CONFIG_MAPS.path(self._name, self._namespace), body)
+            except NotFound:
+                await self._client.create(CONFIG_MAPS, body, self._namespace)
+        except ApiError:
+            # The large ones stand there still: unless they shrink again, the next try finds no room.
+            self.verdicts = before
+            raise
 
     def room_for_verdicts(self) -> int:
         """Return how many bytes the table leaves for verdicts."""

@@ -92,9 +92,10 @@ class WatchPump:
         """List, then watch; a history that is gone is listed anew, and so is a kind that vanished."""
         attempt = 0
         while True:
-            begun = time.monotonic()
+            begun = float("inf")  # Nothing holds before it was listed, however long a listing hangs.
             try:
                 await self._list(kind)
+                begun = time.monotonic()
                 await self._watch(kind)
             except Gone:
                 attempt = 0 if time.monotonic() - begun > STEADY_SECONDS else attempt + 1

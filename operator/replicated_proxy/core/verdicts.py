@@ -64,6 +64,12 @@ def statements(verdicts: Iterable[RepositoryVerdict]) -> Statements:
     return frozenset((verdict.repository, verdict.visibility) for verdict in verdicts)
 
 
+def are_outdated(written: Iterable[RepositoryVerdict], verdicts: Iterable[RepositoryVerdict]) -> bool:
+    """Tell whether written verdicts would count as too old before long, though registries said the same since."""
+    checked = {verdict.repository: verdict.checked for verdict in written}
+    return any(each.checked - checked.get(each.repository, each.checked) > _KEPT / 2 for each in verdicts)
+
+
 def share_out(sized: Sequence[tuple[RepositoryVerdict, int]], budget: int) -> list[RepositoryVerdict]:
     """Choose verdicts that fit into a budget: all, or each namespace's first ones turn by turn.
 

@@ -25,8 +25,8 @@ from replicated_proxy.detection.bounding import BoundedConnector
 LookUp = Callable[[str], list[str]]
 
 # Each hanging look-up holds a thread for as long as the C library waits. Whoever comes then waits for a turn, within
-# the time of its probe.
-_MOST_LOOKUPS: Final = 16
+# the time of its probe. No fewer than questions that go on at a time: two namespaces with names that hang would do.
+_MOST_LOOKUPS: Final = 32
 # Of either family. A name with thousands of addresses would make us knock at thousands of doors.
 _MOST_ADDRESSES: Final = 2
 # A registry is asked again with its token at once, and for the next image of the Pod; nothing later is worth a socket.

@@ -140,13 +140,24 @@ class VerdictCache:
     def _hold(self, entry: Entry, namespace: str) -> None:
         """Make a namespace a holder, as of now; over its share it lets go of what it used longest ago."""
         if namespace not in entry.holders:
-            if len(entry.holders) >= _MOST_HOLDERS:
+            if len(entry.holders) >= _MOST_HOLDERS and not self._make_place(entry, namespace):
                 return
             entry.holders[namespace] = None
         self._all.touch(namespace, entry.key)
         self._hosts[entry.host].touch(namespace, entry.key)
         if self._all.count(namespace) > self._share:
             self._let_go(namespace, self._all.oldest(namespace))
+
+    def _make_place(self, entry: Entry, namespace: str) -> bool:
+        """Let the holder of an entry that holds most give its place to a namespace that holds less, if there is one.
+
+        Otherwise whoever came first could let go of what everybody uses. By one it is not less: they would take turns.
+        """
+        most = max(entry.holders, key=self._all.count)
+        if self._all.count(most) <= self._all.count(namespace) + 1:
+            return False
+        self._let_go(most, entry.key)
+        return True
 
     def _make_room(self, scope: _Scope) -> None:
         """Let whoever holds most let go, until there is room."""

@@ -203,7 +203,9 @@ class Acceptor:
                 return
             if len(self._handshakes) >= _MOST_HANDSHAKES:
                 self._book.count("connections")
-                next(iter(self._handshakes)).cancel()
+                oldest = next(iter(self._handshakes))
+                self._forget(oldest)  # It ends in a later turn, and the next one in this turn is to end another.
+                oldest.cancel()
             task = self._loop.create_task(self._welcome(connected))
             self._handshakes[task] = None
             task.add_done_callback(self._forget)

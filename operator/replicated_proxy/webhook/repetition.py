@@ -19,6 +19,7 @@ _MOST_OF_A_NAME: Final = 20
 _MOST_OF_AN_OWNER: Final = 200  # Where names are made up, scaling up looks the same; a loop makes a Pod a second.
 _MOST_KEYS: Final = 4096
 _MOST_LINES: Final = 10
+_LONGEST_NAME: Final = 253  # In the log; the API server looks at names only after its webhooks.
 # They never compare a Pod's images with their template, and scaling up makes thousands of Pods.
 _HARMLESS: Final = frozenset({"ReplicaSet.apps", "ReplicationController", "DaemonSet.apps", "Job.batch"})
 
@@ -56,5 +57,9 @@ class Repetition:
             _log.warning(
                 "a rewritten Pod is created again and again: unless something refuses it each time, its controller "
                 "compares images: name the owner in rewrite.excludedOwners, or its Pods' label in excludedLabels",
-                extra={"namespace": namespace, "pod": name, "owner": owner},
+                extra={
+                    "namespace": namespace[:_LONGEST_NAME],
+                    "pod": name[:_LONGEST_NAME],
+                    "owner": owner[:_LONGEST_NAME],
+                },
             )

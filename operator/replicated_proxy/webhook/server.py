@@ -35,6 +35,9 @@ PATH: Final = "/mutate"
 _USUAL_PATH: Final = f"{PATH}?"
 LARGEST_BODY: Final = 8 * 1024 * 1024  # Two objects of the API server's 3 MiB, and room (controller-runtime: 7 MiB).
 _MOST_PENDING: Final = 32 * 1024 * 1024  # Bytes announced by bodies that are still on their way, all together.
+# Bodies that wait for no room in it: one for each connection fits beside it, and otherwise four clients that announce
+# much and send nothing would keep everybody's usual reviews out.
+_SMALL_BODY: Final = 32 * 1024
 _BODY_SECONDS: Final = 10.0
 _LINGERING_SECONDS: Final = 1.0  # For the rest of a refused body: long enough for the error to be read.
 _KEEPALIVE_SECONDS: Final = 120.0  # The API server drops idle connections after 90 s; it has to be the first.
@@ -153,10 +156,10 @@ class ReviewServer:
                 return answer
             if request.path != PATH:
                 raise Refused("path", 404, f"nothing here: send reviews to {PATH}")
+        _check(request)
         if self._gate.refuses(arrived, time.monotonic()):
             self._count("overloaded")
             return self._responses.busy(request, closing=self.draining)
-        _check(request)
         answer_of = self._answer(await self._read(request))
         if isinstance(answer_of, Undecided):
             answer_of = await answer_of.answer_within(_time_of(request) / 2)
@@ -181,30 +184,33 @@ class ReviewServer:
         announced = request.content_length if request.content_length is not None else LARGEST_BODY
         if announced > LARGEST_BODY:
             raise _too_large()
-        if self._pending + announced > _MOST_PENDING:
+        if announced > _SMALL_BODY and self._pending + announced > _MOST_PENDING:
             raise _come_again("overloaded", "too many large reviews at once")
+        connection = cast("Connection", request.protocol)
+        self._book.quiet(connection)  # Whoever makes us wait makes room for others like one who asks nothing.
         self._pending += announced
         self._quiet.clear()
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-                    await request.writer.write(_CONTINUE)
                 return await _read_all(request)
         except TimeoutError:
             raise Refused("slow", 408, "the body did not arrive in time", Connection="close") from None
         finally:
+            self._book.busy(connection)
             self._pending -= announced
             if not self._pending:
                 self._quiet.set()
 
 
 async def _read_all(request: web.BaseRequest) -> bytes:
-    """Read a body of bounded size."""
+    """Read a body of bounded size, and ask for it where that is expected."""
     try:
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            await request.writer.write(_CONTINUE)
         return await request.read()
     except HTTPRequestEntityTooLarge:
         raise _too_large() from None
-    except (RequestPayloadError, ClientPayloadError, HttpProcessingError):
+    except (RequestPayloadError, ClientPayloadError, HttpProcessingError, ConnectionError):
         raise Refused("malformed-http", 400, "the body is not what its headers say", Connection="close") from None
 
 

@@ -16,7 +16,7 @@ from replicated_proxy.core.verdicts import RepositoryVerdict
 
 _log = logging.getLogger(__name__)
 _MOST_NAMESPACES: Final = 10_000
-_LONGEST_NAMESPACE: Final = 63  # RFC 1123 label; anything longer is nobody's namespace and not worth remembering.
+_LONGEST_NAMESPACE: Final = 63  # RFC 1123 label; anything longer is nobody's namespace.
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,20 @@ class RememberingTable(RoutingTable):
         return cls(**{item.name: getattr(table, item.name) for item in fields(RoutingTable)})
 
     def covering(self, namespace: str) -> tuple[Covering, ...]:
-        """Return the Licenses that cover a namespace, as `RoutingTable.covering`."""
+        """Return the Licenses that cover a namespace, as `RoutingTable.covering`; none where no namespace has the name.
+
+        Such a name may have megabytes, and what is learned of images is remembered with the namespace.
+        """
+        if len(namespace) > _LONGEST_NAMESPACE:
+            return ()
         known = self._known.get(namespace)
         if known is not None:
             return known
         # `super()` without arguments does not work in a dataclass with slots (the class is made anew).
         found = RoutingTable.covering(self, namespace)
-        if len(namespace) <= _LONGEST_NAMESPACE:
-            if len(self._known) >= _MOST_NAMESPACES:
-                self._known.clear()
-            self._known[namespace] = found
+        if len(self._known) >= _MOST_NAMESPACES:
+            self._known.clear()
+        self._known[namespace] = found
         return found
 
 

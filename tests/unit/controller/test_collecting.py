@@ -115,11 +115,15 @@ class Collecting:
         self.metrics = Metrics()
         self.secret: Json | None = a_serving_secret(now=NOW)
         detection = DetectionSettings(replicas_service=SERVICE, collect_seconds=EVERY)
-        settings = Settings(namespace=NAMESPACE, rewrite=RewriteSettings(mode=mode), detection=detection)
-        reach = Reach(lambda: self.secret, fleet.resolve)
-        publisher = cast("TablePublisher", self.publisher)
-        self.collector = VerdictCollector(settings, publisher, reach, self.clock, self.metrics)
+        self._settings = Settings(namespace=NAMESPACE, rewrite=RewriteSettings(mode=mode), detection=detection)
+        self.collector = self._wire()
         self.task: asyncio.Task[None] | None = None
+
+    def _wire(self) -> VerdictCollector:
+        """Make the collector of a new term."""
+        reach = Reach(lambda: self.secret, self.fleet.resolve)
+        publisher = cast("TablePublisher", self.publisher)
+        return VerdictCollector(self._settings, publisher, reach, self.clock, self.metrics)
 
     async def begin(self) -> None:
         """Begin a term, with the first collection."""
@@ -136,6 +140,7 @@ class Collecting:
         if self.task:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
+            self.collector = self._wire()
 
     def said(self, path: str, visibility: Visibility = Visibility.PRIVATE, *, ago: float = 0.0) -> RepositoryVerdict:
         """Make a verdict of some seconds ago."""
@@ -349,3 +354,19 @@ async def test_names_are_looked_up() -> None:
 def test_name_of_the_service_is_a_full_one() -> None:
     """The setting holds a full name, so that nothing depends on where the controller runs."""
     assert Settings().detection.replicas_service.endswith(".replicated-proxy-operator.svc")
+
+
+async def test_words_that_are_heard_again_and_again_do_not_grow_old(collecting_: Collecting) -> None:
+    """In a cluster where nothing changes for weeks, a new leader whom no replica answers yet takes nothing away."""
+    made, day = collecting_, 24 * 3600.0
+    made.fleet.texts = {"10.0.0.1": document(made.said("x"))}
+    await made.begin()
+    for _ in range(15):
+        made.clock.jump(day)
+        made.fleet.texts = {"10.0.0.1": document(made.said("x"))}
+        await made.collect()
+    assert len(made.publisher.written) <= 5
+    await made.end()
+    made.fleet.texts = {}
+    await made.begin()
+    assert made.published() == {"x": Visibility.PRIVATE}

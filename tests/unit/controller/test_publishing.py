@@ -290,3 +290,26 @@ async def test_table_takes_the_room_that_it_needs(
     assert api.text == encode_table(larger)
     assert len(api.verdicts) <= publisher.room_for_verdicts()
     assert 0 < len(decode_verdicts(api.verdicts)) < 4
+
+
+async def test_room_is_made_again_after_a_failed_write(
+    api: Api, publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that needs the verdicts' room and could not be written makes them shrink at the next try too."""
+    publisher = publishing.publisher
+    monkeypatch.setattr(module, "_MOST_BYTES", len(encode_table(OLD)) + 300)
+    await publisher.take_over()
+    await publisher.publish(OLD)
+    assert await publisher.publish_verdicts(verdicts_of(4))
+
+    larger = a_table(
+        a_route(), listed={"a-namespace-with-a-name-that-takes-some-room": (0,), "another-one-like-it": (0,)}
+    )
+    api.failing = True
+    with pytest.raises(ApiError):
+        await publisher.publish(larger)
+    api.failing = False
+    await publisher.publish(larger)
+    assert api.text == encode_table(larger)
+    assert len(api.verdicts) <= publisher.room_for_verdicts()
+    assert 0 < len(decode_verdicts(api.verdicts)) < 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -172,3 +173,24 @@ async def test_mistake_of_ours_ends_the_pump(running: Running) -> None:
 
     with pytest.raises(RuntimeError, match="ours"):
         await running.until_used_up()
+
+
+async def test_listings_that_hang_are_failures_in_a_row(
+    running: Running, pauses: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time that passed before anything was watched is no steadiness: pauses grow, and failures count."""
+    passed = 0.0
+    list_at_once = running.server.list_all
+
+    async def hang(resource: Resource, field_selector: str) -> Listing:
+        nonlocal passed
+        passed += 30.0
+        return await list_at_once(resource, field_selector)
+
+    monkeypatch.setattr(running.server, "list_all", hang)
+    monkeypatch.setattr(watch_pump, "time", SimpleNamespace(monotonic=lambda: passed))
+    running.server.listings = [LOST] * 4 + [None]
+    await running.until_used_up()
+
+    assert pauses == [0, 1, 2, 3]
+    assert running.pump.failures == 4

@@ -10,6 +10,8 @@ import pytest
 
 from replicated_proxy.core.addresses import AddressRules
 from replicated_proxy.detection.dialing import CheckedResolver, ForbiddenHost, Lookups, look_up_addresses
+from replicated_proxy.detection.questions import Limits
+from simulated_clock import settle
 
 
 class SlowNames:
@@ -57,6 +59,20 @@ async def test_hanging_lookups_hold_up_only_their_share() -> None:
     names.let()
     assert await waiting == ["127.0.0.1"]
     assert await asyncio.gather(*hanging) == [["127.0.0.1"]] * 2
+
+
+async def test_every_question_that_goes_on_can_be_looked_up() -> None:
+    """As many namespaces as it takes may ask for names that hang: whoever's turn it is waits for none of those."""
+    names = SlowNames()
+    lookups = Lookups(names.look_up)
+    hanging = [asyncio.create_task(lookups.find(f"slow{number}.test")) for number in range(Limits().running - 1)]
+    await settle()
+    try:
+        assert await asyncio.wait_for(lookups.find("quick.test"), 5.0) == ["127.0.0.1"]
+    finally:
+        names.let()
+        await asyncio.gather(*hanging)
+        lookups.close()
 
 
 async def test_lookup_that_nobody_waits_for_keeps_its_place_until_it_ends() -> None:

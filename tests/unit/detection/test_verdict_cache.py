@@ -164,3 +164,17 @@ def test_equal_share_is_never_lost(namespaces: int, steps: list[tuple[int, int]]
     for namespace, path in steps:
         cache.put(f"h.example/{path}-{namespace % namespaces}", f"n{namespace % namespaces}")
     assert mine <= cache.names()
+
+
+def test_first_users_of_an_entry_do_not_decide_for_all_how_long_it_stays() -> None:
+    """Whoever fills an entry's places and then asks for much else loses the place to one who asks for less."""
+    most = 200
+    cache, first = Cache(most), [f"first{number}" for number in range(8)]
+    cache.put("shared.example/x", first[0])
+    for namespace in first:
+        assert cache.cache.get("shared.example/x", namespace) is not None
+    for number in range(most // 20 + 2):
+        for namespace in first:
+            cache.put(f"{namespace}.example/{number}", namespace)
+        cache.cache.get("shared.example/x", "modest")
+    assert "shared.example/x" in cache.names()

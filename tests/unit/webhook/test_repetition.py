@@ -75,6 +75,14 @@ def test_log_names_the_owner_once(caplog: pytest.LogCaptureFixture) -> None:
     assert (record.__dict__["namespace"], record.__dict__["owner"]) == ("app", CLUSTER)
 
 
+def test_log_quotes_no_more_than_names_are_long(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks chooses the names: a line stays a line."""
+    Watched().note(50, name="n" * 100_000, owner="o" * 100_000)
+
+    (record,) = caplog.records
+    assert (len(record.__dict__["pod"]), len(record.__dict__["owner"])) == (253, 253)
+
+
 def test_memory_and_log_are_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """However many names somebody thinks up, no more are kept, and no more lines are written."""
     monkeypatch.setattr(repetition, "_MOST_KEYS", 20)

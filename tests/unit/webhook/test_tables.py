@@ -63,7 +63,7 @@ def test_bad_table_keeps_the_last_good_one(config_map: Json | None, caplog: pyte
     assert "last good" in caplog.text
 
 
-@given(st.text(max_size=70))
+@given(st.text(max_size=63))
 def test_remembering_answers_as_the_table_does(namespace: str) -> None:
     """Asked once or twice, the answer is the table's own."""
     table = a_table(a_route("a", every_namespace=True), a_route("b"), listed={"x": (1,)})
@@ -78,9 +78,16 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     table = RememberingTable.of(a_table(a_route(every_namespace=True)))
     for number in range(10):
         assert table.covering(f"namespace-{number}")
-        assert table.covering("n" * (64 + number))
     assert len(table._known) <= 3
-    assert all(len(name) < 64 for name in table._known)
+
+
+def test_name_that_no_namespace_has_is_covered_by_nothing() -> None:
+    """Only whoever reaches the port asks with one: what comes after is spared it, and remembers it nowhere."""
+    table = RememberingTable.of(a_table(a_route(every_namespace=True), listed={"n" * 64: (0,)}))
+    assert table.covering("n" * 63)
+    for length in (64, 1_000_000):
+        assert table.covering("n" * length) == ()
+    assert list(table._known) == ["n" * 63]
 
 
 class Adopter:

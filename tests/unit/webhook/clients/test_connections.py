@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import cast
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from builders import ids
 from mistreating import HEAD, REQUEST, REVIEW, Target, is_served, read_answer, read_end, until
 from replicated_proxy.webhook import connections
+from replicated_proxy.webhook.handler import Undecided
 
 
 async def test_reviews_on_one_connection_are_counted_as_one(target: Target) -> None:
@@ -38,17 +41,54 @@ async def test_newcomer_takes_the_place_of_the_longest_idle(target: Target, monk
 async def test_busy_connections_are_not_ended_for_newcomers(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all room taken by reviews in progress, the newcomer is turned away and the reviews are finished."""
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    known, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def answer_within(_: float) -> bytes:
+        begun.release()
+        await known.wait()
+        return b"{}"
+
+    monkeypatch.setattr(target.server, "_answer", lambda _: Undecided(answer_within))
+    held = [await target.open() for _ in range(2)]
+    for _, writer in held:
+        writer.write(REQUEST)
+        await begun.acquire()
+    reader, _ = await target.open()
+    assert await read_end(reader) == b""
+    known.set()
+    for reader, _ in held:
+        head, _ = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 200 ")
+    assert target.refused("connections") == 1
+
+
+async def test_bodies_that_do_not_come_keep_nobody_out(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all room taken by clients whose bodies are on their way, the one that began first goes."""
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
     held = [await target.open() for _ in range(2)]
     for reader, writer in held:
         writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(REVIEW))
         await reader.readuntil(b"\r\n\r\n")
-    reader, _ = await target.open()
-    assert await read_end(reader) == b""
-    for reader, writer in held:
-        writer.write(REVIEW)
-        head, _ = await read_answer(reader)
-        assert head.startswith(b"HTTP/1.1 200 ")
+    newcomer = await target.open()
+    assert await is_served(newcomer)
+    assert await read_end(held[0][0]) == b""
+    held[1][1].write(REVIEW)
+    head, _ = await read_answer(held[1][0])
+    assert head.startswith(b"HTTP/1.1 200 ")
     assert target.refused("connections") == 1
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["after 100 Continue", "at once"])
+async def test_client_that_hangs_up_in_its_body_is_counted(target: Target, *, waits: bool) -> None:
+    """A body shorter than announced is the client's mistake: it counts, and no failure is logged (`silence`)."""
+    reader, writer = await target.open()
+    writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(REVIEW))
+    if waits:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(REVIEW[:10])
+    writer.close()
+    await until(lambda: target.refused("malformed-http") == 1)
+    assert await is_served(await target.open())
 
 
 async def test_flood_of_connections_is_bounded(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +110,22 @@ async def test_stalled_handshakes_are_bounded(target: Target, monkeypatch: pytes
     assert target.refused("connections") >= 8
     for task in ended:
         task.cancel()
+
+
+async def test_stalled_handshakes_are_bounded_however_many_come_at_once(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each that is accepted beyond the limit ends another one, also of those accepted in the same turn."""
+    limit, flood = 32, 200
+    monkeypatch.setattr(connections, "_MOST_HANDSHAKES", limit)
+    with contextlib.ExitStack() as stack:
+        for _ in range(flood):
+            stalled = stack.enter_context(socket.socket())
+            stalled.connect(("127.0.0.1", target.server.port))  # The loop stands still, so all of them queue up.
+        assert await is_served(await target.open())
+        await until(lambda: target.refused("connections") + limit >= flood)
+        handshakes = [task for task in asyncio.all_tasks() if "_welcome" in repr(task.get_coro())]
+        assert len(handshakes) <= limit
 
 
 async def test_handshake_that_stalls_is_given_up(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from builders import ids
 from mistreating import HANGING_SECONDS, HEAD, REQUEST, REVIEW, Target, is_served, read_answer, read_end
+from replicated_proxy.webhook import server as server_module
 from replicated_proxy.webhook.overload import DelayGate
 
 BAD_HTTP: list[tuple[str, bytes]] = [
@@ -125,6 +126,34 @@ async def test_overload_asks_to_come_again(target: Target, monkeypatch: pytest.M
     monkeypatch.setattr(DelayGate, "refuses", lambda *_: False)
     streams[1].write(REVIEW)
     assert await is_served(streams)
+
+
+async def test_overload_gives_no_method_a_body_that_it_must_not_have(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HEAD, whose answer has no body, is refused as ever: bytes after it would count as the next answer's."""
+    monkeypatch.setattr(DelayGate, "refuses", lambda *_: True)
+    reader, writer = await target.open()
+    writer.write(b"HEAD /mutate HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(HANGING_SECONDS):
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 ")
+
+
+async def test_small_bodies_pass_while_large_ones_hold_the_budget(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that announce much and send nothing keep no usual review out, though its body comes after its head."""
+    monkeypatch.setattr(server_module, "_MOST_PENDING", 1024 * 1024)
+    waits = b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    (held, holding), (reader, writer) = await target.open(), await target.open()
+    holding.write(HEAD + waits % (1024 * 1024))
+    await held.readuntil(b"\r\n\r\n")
+    writer.write(HEAD + waits % len(REVIEW))
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(REVIEW)
+    head, _ = await read_answer(reader)
+    assert head.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_draining_closes_what_is_sent_away_too(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
