@@ -5,7 +5,7 @@ Nobody may crowd anybody out: where there is no room for all of them, it is shar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -77,9 +77,10 @@ def share_out(sized: Sequence[tuple[RepositoryVerdict, int]], budget: int) -> li
     """
     if sum(size for _, size in sized) <= budget:
         return [verdict for verdict, _ in sized]
-    queues: dict[str, Iterator[tuple[RepositoryVerdict, int]]] = {}
-    for namespace in sorted({verdict.namespace for verdict, _ in sized}):
-        queues[namespace] = iter([item for item in sized if item[0].namespace == namespace])
+    shares: dict[str, list[tuple[RepositoryVerdict, int]]] = {}
+    for item in sized:
+        shares.setdefault(item[0].namespace, []).append(item)
+    queues = {namespace: iter(share) for namespace, share in sorted(shares.items())}
     chosen: list[RepositoryVerdict] = []
     while queues:
         for namespace in list(queues):

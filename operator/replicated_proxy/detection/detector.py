@@ -7,6 +7,7 @@ answer lately. An answer that is older than its time is used while it is asked a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
@@ -18,12 +19,14 @@ from replicated_proxy.core.probes import ProbeOutcome, ProbeResult
 from replicated_proxy.core.verdicts import RepositoryVerdict
 from replicated_proxy.core.visibility import Visibility
 from replicated_proxy.detection.questions import Limits, Question, Questions
-from replicated_proxy.detection.standing import Standing
+from replicated_proxy.detection.standing import Ration, Standing
 from replicated_proxy.detection.verdict_cache import Entry, VerdictCache
 from replicated_proxy.detection.waiting import WaitingRoom
 from replicated_proxy.settings.model import DetectionSettings
 from replicated_proxy.telemetry.metrics import DETECTION_ANSWERS, Metrics
 
+_log = logging.getLogger(__name__)
+_MOST_LOG_LINES: Final = 20
 _LONGEST_REST: Final = 6 * 3600.0  # Docker Hub counts by six hours; whoever asks for more is asked again all the same.
 _MOST_ASSUMED: Final = 1000
 _VISIBILITIES: Final = {
@@ -97,6 +100,7 @@ class RegistryDetector:
         }
         self._cache = VerdictCache(settings.most_verdicts, self._change)
         self._standing = Standing(clock.monotonic)
+        self._log_lines = Ration(_MOST_LOG_LINES, clock.monotonic)
         self._questions = Questions(self._ask, clock.monotonic, limits)
         self._waiting = WaitingRoom(metrics.detection_waiting)
         self._answers = {word: metrics.detection_answers.labels(word) for word in DETECTION_ANSWERS}
@@ -244,10 +248,20 @@ class RegistryDetector:
         if result.outcome is ProbeOutcome.LIMITED:
             self._standing.resting.note(host, min(result.retry_after or pause, _LONGEST_REST))
             self.revision += 1
+            self._tell("registry is asked too much, it is left alone for a while", host, "rate-limited")
         elif slow or (result.outcome is ProbeOutcome.FAILED and result.cause not in _OF_REPOSITORY):
-            self.revision += self._standing.note_silence(host, begin, pause)
+            known = self._standing.is_silent(host)
+            noted = self._standing.note_silence(host, begin, pause)
+            self.revision += noted
+            if noted and not known:
+                self._tell("registry gives no answer in time, its unknown images are presumed", host, result.cause)
         elif result.outcome is not ProbeOutcome.FAILED:
             self._standing.note_answer(host)
+
+    def _tell(self, what: str, host: str, cause: str) -> None:
+        """Log how a registry stands; metrics name no host, since whoever creates Pods chooses it."""
+        if self._log_lines.take():
+            _log.warning(what, extra={"registry": host[:253], "cause": cause or "slow"})
 
     def _conclude(self, question: Question, reference: ImageReference, result: ProbeResult) -> None:
         """Remember what came of it."""

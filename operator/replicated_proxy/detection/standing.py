@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+_MINUTE: Final = 60.0
 _MOST_HOSTS: Final = 1000  # Whoever creates Pods chooses the names.
 
 
@@ -30,6 +31,23 @@ class _Until:
     def holds(self, host: str) -> bool:
         """Tell whether it holds now."""
         return self._now() < self._ends.get(host, float("-inf"))
+
+
+class Ration:
+    """So many times in a minute and no more, where somebody else decides how often there would be reason to."""
+
+    def __init__(self, most: int, now: Callable[[], float]) -> None:
+        self._most = most
+        self._now = now
+        self._used = 0
+        self._ends = 0.0
+
+    def take(self) -> bool:
+        """Use one time, if there is one left."""
+        if self._now() >= self._ends:
+            self._used, self._ends = 0, self._now() + _MINUTE
+        self._used += 1
+        return self._used <= self._most
 
 
 class Standing:

@@ -176,3 +176,17 @@ async def test_closing_gives_up_what_is_on_its_way(detection: Detection) -> None
     assert detection.registries.busy > 0
     await detection.detector.close()
     assert detection.registries.busy == 0
+
+
+async def test_silent_registry_is_logged_by_name_and_not_too_often(
+    detection: Detection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has to open a firewall reads which registry is silent; inventing registries does not fill the log."""
+    hosts = [f"registry-{number}.example" for number in range(40)]
+    for host in hosts:
+        detection.registries.answers[f"{host}/a/b"] = SILENT
+        await detection.know(f"{host}/a/b")
+        await detection.know(f"{host}/a/b")
+
+    told = [vars(record) for record in caplog.records if "no answer" in record.getMessage()]
+    assert [(line["registry"], line["cause"]) for line in told] == [(host, SILENT.cause) for host in hosts[:20]]
