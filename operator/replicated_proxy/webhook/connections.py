@@ -1,9 +1,9 @@
 """Connections: how many, for how long, and who has to make room.
 
-aiohttp sees a connection once its handshake is done, which is the dearest part of it, and takes any number. Here they
-are accepted a few at a time, so that reviews on open connections get their turn; a client has to finish its handshake
-and each head of a request in time; and where all room is taken, the connection goes that has been idle the longest, so
-that nobody can keep others out by holding on.
+aiohttp sees a connection once its handshake is done, which is the dearest part of it, and takes any number. Here
+handshakes are paced, so that reviews on open connections get their turn, and who would wait for too long is told at
+once; a client has to finish its handshake and each head of a request in time; and where all room is taken, the
+connection goes that has been idle the longest, so that nobody can keep others out by holding on.
 """
 
 from __future__ import annotations
@@ -13,18 +13,24 @@ import logging
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 
+from replicated_proxy.webhook.overload import handshakes_allowed
 from replicated_proxy.webhook.responses import error_response
 
 MOST_CONNECTIONS: Final = (
     512  # Each takes 40 KB. The API server keeps 25 idle ones, and opens more when it has more to ask.
 )
 _MOST_HANDSHAKES: Final = 128
-_ACCEPTED_AT_ONCE: Final = 16  # A handshake takes as long as ten reviews.
+_ACCEPTED_AT_ONCE: Final = 64
+_MOST_QUEUED: Final = 512
+_QUEUED_SECONDS: Final = 2.5  # The API server waits for 5 s by default, and its review is still to come.
+_QUEUE_LOOK_SECONDS: Final = 0.01
+_IDLE_SECONDS: Final = 2.0  # A connection that was used a moment ago will be used again: ending it costs a handshake.
 _HANDSHAKE_SECONDS: Final = 5.0
 _HEAD_SECONDS: Final = 10.0
 _GOODBYE_SECONDS: Final = 2.0  # For the other end's part of the end of TLS.
@@ -120,6 +126,13 @@ class ConnectionBook:
         if len(self._open) > MOST_CONNECTIONS:
             self._drop(next(iter(self._quiet)), "connections")
 
+    def has_room(self, coming: int, now: float) -> bool:
+        """Tell whether one more connection is of use, beside so many that are on their way: one may have to go."""
+        if len(self._open) + coming < MOST_CONNECTIONS:
+            return True
+        idlest = next(iter(self._quiet.values()), now)
+        return now - idlest > _IDLE_SECONDS
+
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._open.discard(connection)
@@ -154,12 +167,18 @@ class Acceptor:
     """Accepts connections on a listening socket and has TLS done on them."""
 
     def __init__(
-        self, listener: socket.socket, context: ssl.SSLContext, make: Callable[[], Connection], book: ConnectionBook
+        self,
+        listener: socket.socket,
+        context: ssl.SSLContext,
+        make: Callable[[], Connection],
+        book: ConnectionBook,
     ) -> None:
         self._listener = listener
         self._context = context
         self._make = make
         self._book = book
+        self._queue: deque[tuple[socket.socket, float]] = deque()
+        self._look: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._handshakes: dict[asyncio.Task[None], None] = {}
         self._sweep: asyncio.TimerHandle | None = None
@@ -178,6 +197,8 @@ class Acceptor:
             self._open = False
             self._loop.remove_reader(self._listener)
             self._listener.close()
+        while self._queue:
+            self._queue.popleft()[0].close()
         await asyncio.sleep(0)  # A handshake that has not begun would leave its socket open.
         for task in list(self._handshakes):
             task.cancel()
@@ -186,8 +207,9 @@ class Acceptor:
 
     def end(self) -> None:
         """Sweep no more."""
-        if self._sweep is not None:
-            self._sweep.cancel()
+        for timer in (self._sweep, self._look):
+            if timer is not None:
+                timer.cancel()
 
     def _accept(self) -> None:
         """Accept who has come, as many as one turn allows."""
@@ -195,20 +217,51 @@ class Acceptor:
             try:
                 connected, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                break
             except OSError as error:
                 _log.error("no connection can be accepted", extra={"kind": type(error).__name__})
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(_PAUSE_SECONDS, self._accept_again)
                 return
-            if len(self._handshakes) >= _MOST_HANDSHAKES:
-                self._book.count("connections")
-                oldest = next(iter(self._handshakes))
-                self._forget(oldest)  # It ends in a later turn, and the next one in this turn is to end another.
-                oldest.cancel()
-            task = self._loop.create_task(self._welcome(connected))
-            self._handshakes[task] = None
-            task.add_done_callback(self._forget)
+            self._enqueue(connected, time.monotonic())
+        if self._look is None:
+            self._begin(time.monotonic())
+
+    def _enqueue(self, connected: socket.socket, now: float) -> None:
+        """Let somebody wait for the handshake, or end the connection while that costs next to nothing."""
+        coming = len(self._queue) + len(self._handshakes)
+        if len(self._queue) >= _MOST_QUEUED or not self._book.has_room(coming, now):
+            self._refuse(connected)
+        else:
+            self._queue.append((connected, now))
+
+    def _begin(self, planned: float) -> None:
+        """Begin as many handshakes as there is time for, and come back for the others."""
+        self._look = None
+        now = time.monotonic()
+        while self._queue and now - self._queue[0][1] > _QUEUED_SECONDS:
+            self._refuse(self._queue.popleft()[0])
+        for _ in range(min(len(self._queue), handshakes_allowed(now - planned))):
+            self._shake_hands(self._queue.popleft()[0])
+        if self._queue:
+            planned = now + _QUEUE_LOOK_SECONDS
+            self._look = self._loop.call_later(_QUEUE_LOOK_SECONDS, self._begin, planned)
+
+    def _shake_hands(self, connected: socket.socket) -> None:
+        """Begin a handshake; of too many the oldest ends."""
+        if len(self._handshakes) >= _MOST_HANDSHAKES:
+            self._book.count("connections")
+            oldest = next(iter(self._handshakes))
+            self._forget(oldest)  # It ends in a later turn, and the next one in this turn is to end another.
+            oldest.cancel()
+        task = self._loop.create_task(self._welcome(connected))
+        self._handshakes[task] = None
+        task.add_done_callback(self._forget)
+
+    def _refuse(self, connected: socket.socket) -> None:
+        """End a connection before anything was done for it."""
+        self._book.count("connections")
+        connected.close()
 
     def _accept_again(self) -> None:
         """Go on after a pause."""

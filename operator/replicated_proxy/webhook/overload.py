@@ -10,7 +10,9 @@ from typing import Final
 
 _INTERVAL_SECONDS: Final = 0.1
 _TARGET_SECONDS: Final = 0.025
-_PATIENCE_SECONDS: Final = 0.05
+_PATIENCE_SECONDS: Final = 0.25
+_HANDSHAKES: Final = 8
+_LATE_SECONDS: Final = 0.015  # Somewhat longer than so many of them take.
 
 
 class DelayGate:
@@ -31,3 +33,13 @@ class DelayGate:
         elif waited < self._least:
             self._least = waited
         return self._overloaded and waited > _PATIENCE_SECONDS
+
+
+def handshakes_allowed(lag: float) -> int:
+    """Return how many handshakes may begin now, by how many seconds late this process got around to the question.
+
+    Each takes as long as some twenty reviews. A caller who finds all connections busy opens another one, so without a
+    pace the first moment of too much work makes ten times as much of it, and the process never gets out again. Late
+    means that reviews wait, too: then it is one at a time, by which a new API server still comes in.
+    """
+    return _HANDSHAKES if lag < _LATE_SECONDS else 1

@@ -28,6 +28,7 @@ async def test_reviews_on_one_connection_are_counted_as_one(target: Target) -> N
 async def test_newcomer_takes_the_place_of_the_longest_idle(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all room taken by idle connections, the oldest goes: nobody keeps others out by holding on."""
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(connections, "_IDLE_SECONDS", 0.0)
     held = [await target.open() for _ in range(3)]
     for streams in (*held, held[0]):
         assert await is_served(streams)
@@ -40,7 +41,6 @@ async def test_newcomer_takes_the_place_of_the_longest_idle(target: Target, monk
 
 async def test_busy_connections_are_not_ended_for_newcomers(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all room taken by reviews in progress, the newcomer is turned away and the reviews are finished."""
-    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
     known, begun = asyncio.Event(), asyncio.Semaphore(0)
 
     async def answer_within(_: float) -> bytes:
@@ -50,11 +50,12 @@ async def test_busy_connections_are_not_ended_for_newcomers(target: Target, monk
 
     monkeypatch.setattr(target.server, "_answer", lambda _: Undecided(answer_within))
     held = [await target.open() for _ in range(2)]
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
     for _, writer in held:
         writer.write(REQUEST)
         await begun.acquire()
-    reader, _ = await target.open()
-    assert await read_end(reader) == b""
+    with pytest.raises(ConnectionError):
+        await target.open()
     known.set()
     for reader, _ in held:
         head, _ = await read_answer(reader)
@@ -65,6 +66,7 @@ async def test_busy_connections_are_not_ended_for_newcomers(target: Target, monk
 async def test_bodies_that_do_not_come_keep_nobody_out(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all room taken by clients whose bodies are on their way, the one that began first goes."""
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "_IDLE_SECONDS", 0.0)
     held = [await target.open() for _ in range(2)]
     for reader, writer in held:
         writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(REVIEW))
@@ -94,10 +96,36 @@ async def test_client_that_hangs_up_in_its_body_is_counted(target: Target, *, wa
 async def test_flood_of_connections_is_bounded(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many connect, no more than the limit stay, and a review is answered meanwhile."""
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 10)
-    flood = await asyncio.gather(*(target.open() for _ in range(60)))
+    monkeypatch.setattr(connections, "_IDLE_SECONDS", 0.0)
+    flood = await asyncio.gather(*(target.open() for _ in range(60)), return_exceptions=True)
     assert await is_served(await target.open())
     assert target.connections() == 10
     assert target.refused("connections") == len(flood) + 1 - 10
+
+
+async def test_connections_in_use_are_not_ended_for_newcomers(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all room taken by clients that asked a moment ago, the newcomer is turned away before its handshake."""
+    held = [await target.open() for _ in range(2)]
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    for streams in held:
+        assert await is_served(streams)
+    with pytest.raises(ConnectionError):
+        await target.open()
+    for streams in held:
+        assert await is_served(streams)
+    assert target.refused("connections") == 1
+
+
+async def test_handshakes_wait_for_their_turn_and_not_for_long(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who would wait longer for a handshake than its review has time is told at once that there is no room."""
+    held = [await target.open() for _ in range(2)]
+    monkeypatch.setattr(connections, "handshakes_allowed", lambda _lag: 0)
+    monkeypatch.setattr(connections, "_QUEUED_SECONDS", 0.05)
+    with pytest.raises(ConnectionError):
+        await target.open()
+    for streams in held:
+        assert await is_served(streams)
+    assert target.refused("connections") == 1
 
 
 async def test_stalled_handshakes_are_bounded(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
