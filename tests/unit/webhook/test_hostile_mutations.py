@@ -9,14 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from answering import a_handler, answer_of
 from corpus.reviews.judging import judge, operations_of, patch, read_request
 from corpus.reviews.making import EPHEMERAL, ORDINARY
-from replicated_proxy.core.rewriting import RewritePolicy
-from replicated_proxy.telemetry.metrics import Metrics
-from replicated_proxy.webhook.handler import ReviewHandler
-from replicated_proxy.webhook.reviews import MalformedReview
-from replicated_proxy.webhook.tables import TableHolder
-from serving import Known, a_config_map, to_bytes
+from serving import to_bytes
 
 REAL: Final = (ORDINARY.encode(), EPHEMERAL.encode())
 # What means something to somebody: JSON, UTF-8, JSON pointers, images.
@@ -28,27 +24,7 @@ TOKENS: Final = (
 )
 
 
-TABLES: Final = TableHolder()
-TABLES.update(a_config_map())
-METRICS: Final = Metrics()
-
-
-def a_handler() -> ReviewHandler:
-    """Return a handler that knows every image to be private, and that has answered nothing yet."""
-    return ReviewHandler(TABLES, RewritePolicy(), Known(), METRICS)
-
-
 HANDLER: Final = a_handler()
-
-
-def answer_of(handler: ReviewHandler, body: bytes) -> bytes | None:
-    """Answer a body; None where it is malformed."""
-    try:
-        answer = handler.answer(body)
-    except MalformedReview:
-        return None
-    assert isinstance(answer, bytes)
-    return answer
 
 
 def check(body: bytes) -> None:

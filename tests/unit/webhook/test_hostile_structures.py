@@ -10,15 +10,11 @@ from typing import Any, Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from answering import a_handler, answer_of
 from corpus.reviews.judging import Json, judge, operations_of, patch, read_request
 from corpus.reviews.making import EPHEMERAL, ORDINARY
 from replicated_proxy.core.admission import ORIGINAL_IMAGES_ANNOTATION
-from replicated_proxy.core.rewriting import RewritePolicy
-from replicated_proxy.telemetry.metrics import Metrics
-from replicated_proxy.webhook.handler import ReviewHandler
-from replicated_proxy.webhook.reviews import MalformedReview
-from replicated_proxy.webhook.tables import TableHolder
-from serving import Known, a_config_map, a_review, to_bytes
+from serving import a_review, to_bytes
 
 TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 # Written by ASCII only, so a lone surrogate comes through as its escape.
@@ -78,27 +74,7 @@ SPECS: Final = optional(
 METADATA: Final = optional({"labels": st.dictionaries(NAMES, TEXT, max_size=3), "annotations": TEXTS})
 
 
-TABLES: Final = TableHolder()
-TABLES.update(a_config_map())
-METRICS: Final = Metrics()
-
-
-def a_handler() -> ReviewHandler:
-    """Return a handler that knows every image to be private, and that has answered nothing yet."""
-    return ReviewHandler(TABLES, RewritePolicy(), Known(), METRICS)
-
-
 HANDLER: Final = a_handler()
-
-
-def answer_of(handler: ReviewHandler, body: bytes) -> bytes | None:
-    """Answer a body; None where it is malformed."""
-    try:
-        answer = handler.answer(body)
-    except MalformedReview:
-        return None
-    assert isinstance(answer, bytes)
-    return answer
 
 
 def check(review: Json) -> Json | None:
