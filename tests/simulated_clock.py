@@ -9,7 +9,9 @@ from typing import Final
 
 # Between waking and its next sleep a task of ours takes a few turns of the loop; this is far more.
 _TURNS: Final = 50
-_SMALLEST: Final = 1e-6  # A remainder of floating point, which added to the time would leave it as it is.
+# A remainder of floating point, which added to the time can leave it as it is. Whoever then asks again for the same
+# remainder would never see the time pass, so no sleep is shorter; a real clock's are not, either.
+_SMALLEST: Final = 1e-6
 
 
 class SimulatedClock:
@@ -44,7 +46,7 @@ class SimulatedClock:
             return
         future = asyncio.get_running_loop().create_future()
         self._order += 1
-        heapq.heappush(self._sleepers, (self._passed + seconds, self._order, future))
+        heapq.heappush(self._sleepers, (self._passed + max(seconds, _SMALLEST), self._order, future))
         await future
 
     @property
