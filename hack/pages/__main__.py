@@ -1,6 +1,8 @@
 """Write the generated pages."""
 
-from pages.settings import PAGE, render_settings
+from pages import metrics, settings, values
 
 if __name__ == "__main__":
-    PAGE.write_text(render_settings(), encoding="utf-8")
+    metrics.PAGE.write_text(metrics.render_metrics(), encoding="utf-8")
+    settings.PAGE.write_text(settings.render_settings(), encoding="utf-8")
+    values.PAGE.write_text(values.render_readme(), encoding="utf-8")

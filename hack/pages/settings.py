@@ -8,11 +8,13 @@ import json
 import textwrap
 import typing
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 
 from replicated_proxy.settings import Settings
 from replicated_proxy.settings.decoding import camel_case
+from replicated_proxy.settings.durations import show_duration
 from rig.cache import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "settings.md"
@@ -48,6 +50,8 @@ def _show(value: object) -> str:
     """Write a default as YAML would."""
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, timedelta):
+        return show_duration(value)
     if isinstance(value, tuple | Mapping):
         return json.dumps(list(value) if isinstance(value, tuple) else dict(value))
     return json.dumps(value)
