@@ -37,6 +37,10 @@ class Buildah:
         """Whether the store holds an image."""
         return image in self.run("images", "--all", "--format", "{{.Name}}:{{.Tag}}").split()
 
+    def digest(self, image: str) -> str:
+        """Return the digest of an image's manifest in the store."""
+        return self.run("inspect", "--type", "image", "--format", "{{.FromImageDigest}}", image).strip()
+
     def _command(self) -> list[str]:
         store = ["--root", str(self.root), "--runroot", str(self.run_root), "--storage-driver", self.driver]
         return [*PRIVATE_MOUNTS, "buildah", *store]

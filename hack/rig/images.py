@@ -1,24 +1,28 @@
-"""Builds the operator's image from its Dockerfile, on a base made here: no image registry is needed."""
+"""Builds the operator's image from its Dockerfile, on bases made here: no image registry is needed."""
 
 import os
-import shutil
+import platform
+import subprocess
 import tempfile
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from rig import buildah, packages, pip_configuration
-from rig.buildah import PRIVATE_MOUNTS, Buildah
-from rig.cache import REPOSITORY, cache_folder, digest_of, locked, scratch
-from rig.progress import run_logged, say, step
+from rig.bases import provide_base
+from rig.buildah import Buildah
+from rig.cache import REPOSITORY, cache_folder, digest_of, locked
+from rig.progress import say, step
 
-_BASE_PACKAGES = "python3,python3-venv,ca-certificates"
-_BASE_RELEASE = "bookworm"
-# Read by nobody in a container; a third of the base.
-_BASE_LUGGAGE = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists")
-_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-_NAME = "rig.local/replicated-proxy-operator"
+PLATFORMS: Final = ("amd64", "arm64")
+"""The processors that there are images for."""
+_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
+_NAME: Final = "rig.local/replicated-proxy-operator"
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +37,60 @@ class OperatorImage:
     """Bytes of the archive, compressed: what a node pulls."""
 
 
-def build_operator_image(context: Path = REPOSITORY) -> OperatorImage:
-    """Build the image, or return the one that was built from the same sources before."""
-    dockerfile = context / "Dockerfile"
-    sources = [dockerfile, *copied_files(context, dockerfile.read_text())]
-    key = digest_of(sources, _BASE_PACKAGES, _BASE_RELEASE, root=context)
-    name, folder = f"{_NAME}:{key}", cache_folder("images")
-    archive = folder / f"operator-{key}.tar"
-    with locked(folder):
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What an image says of where it is from."""
+
+    version: str
+    revision: str
+    epoch: int
+    """When the sources last changed. Only a label has it: a layer that did not change is not pulled anew."""
+
+
+def native_architecture() -> str:
+    """Return what registries call this machine's processor."""
+    return _MACHINES[platform.machine()]
+
+
+def build_operator_image(context: Path = REPOSITORY, architecture: str = "") -> OperatorImage:
+    """Build the image for a processor (ours where none is named), or return what was built from the same before."""
+    architecture = architecture or native_architecture()
+    name, archive = _place(context, architecture)
+    with locked(cache_folder("images")):
         if not archive.exists():
             packages.ensure(packages.IMAGES)
-            with buildah.store() as store:
-                base = _provide_base(store)
-                with step("building the operator's image"):
-                    _build(store, base, context, name)
-                    _export(store, name, archive)
+            with buildah.store() as store, step(f"building the operator's image for {architecture}"):
+                _build(store, architecture, context, name)
+                _export(store, name, archive)
     image = OperatorImage(archive, name, archive.stat().st_size)
     say(f"operator image {image.name}: {image.size / 1e6:.1f} MB compressed")
     return image
+
+
+def build_again(target: Path, context: Path = REPOSITORY) -> None:
+    """Build the image for this machine with nothing kept of earlier builds but the base, and write the archive."""
+    architecture = native_architecture()
+    name = f"{_NAME}-again:{architecture}"
+    with locked(cache_folder("images")), buildah.store() as store:
+        with step("building the operator's image again, from nothing"):
+            _build(store, architecture, context, name, "--no-cache")
+        store.run_logged(["push", name, f"oci-archive:{target}:{name}"])
+
+
+def build_for_all_platforms(target: Path, context: Path = REPOSITORY) -> str:
+    """Write one archive with the image of every platform and return its name; ``skopeo copy --all`` pushes it."""
+    images = [build_operator_image(context, architecture) for architecture in PLATFORMS]
+    name = f"{_NAME}-platforms:{images[0].name.rpartition(':')[2]}"
+    with locked(cache_folder("images")), buildah.store() as store:
+        if store.has(name):
+            store.run("manifest", "rm", name)
+        store.run("manifest", "create", name)
+        for image in images:
+            # By the archive: a list keeps the digests that a node sees, which are of compressed layers.
+            store.run("manifest", "add", name, f"oci-archive:{image.archive}")
+        target.unlink(missing_ok=True)
+        store.run_logged(["manifest", "push", "--all", name, f"oci-archive:{target}:{name}"])
+    return name
 
 
 def copied_files(context: Path, dockerfile: str) -> list[Path]:
@@ -73,42 +113,54 @@ def _files_below(path: Path) -> Iterator[Path]:
             yield each
 
 
-def _provide_base(store: Buildah) -> str:
-    """Return a base image with Python, made from Debian packages once and kept."""
-    key = digest_of([], _BASE_RELEASE, _BASE_PACKAGES, *_BASE_LUGGAGE)
-    name = f"rig.local/python:{_BASE_RELEASE}-{key}"
-    if not store.has(name):
-        with step(f"making a base image of Debian {_BASE_RELEASE}"):
-            _make_base(store, name)
-    return name
+def _place(context: Path, architecture: str) -> tuple[str, Path]:
+    """Return the name and the archive of the image that these sources make."""
+    sources, origin = _sources(context), _origin(context)
+    key = digest_of(sources, str(origin), digest_of([REPOSITORY / "hack/rig/bases.py"]), root=context)
+    name = f"{_NAME}-{architecture}:{key}" if architecture != native_architecture() else f"{_NAME}:{key}"
+    return name, cache_folder("images") / f"operator-{architecture}-{key}.tar"
 
 
-def _make_base(store: Buildah, name: str) -> None:
-    with scratch(cache_folder("images")) as folder:
-        root, context = folder / "root", folder / "context"
-        context.mkdir()
-        # No mirror is named: debootstrap knows Debian's own.
-        command = ["debootstrap", "--variant=minbase", f"--include={_BASE_PACKAGES}", _BASE_RELEASE, str(root)]
-        run_logged([*PRIVATE_MOUNTS, *command], store.log)
-        for luggage in _BASE_LUGGAGE:
-            shutil.rmtree(root / luggage, ignore_errors=True)
-        # Exists already when a build mounts pip's configuration over it, so that no layer gets it as a new file.
-        (root / "etc/pip.conf").touch()
-        tar = ["tar", "--numeric-owner", "-C", str(root), "-cf", str(context / "root.tar"), "."]
-        run_logged(tar, store.log)
-        (context / "Dockerfile").write_text("FROM scratch\nADD root.tar /\n")
-        store.run_logged(["bud", "--tag", name, str(context)])
+def _sources(context: Path) -> list[Path]:
+    dockerfile = context / "Dockerfile"
+    return [dockerfile, *copied_files(context, dockerfile.read_text())]
 
 
-def _build(store: Buildah, base: str, context: Path, name: str) -> None:
+def _origin(context: Path) -> _Origin:
+    """Return version, commit and time of the last change of what goes into the image; a change of docs is none."""
+    version = tomllib.loads((context / "pyproject.toml").read_text())["project"]["version"]
+    sources = [str(path.relative_to(context)) for path in _sources(context)]
+    revision, _, committed = _git(context, "log", "-1", "--format=%H %ct", "--", *sources).strip().partition(" ")
+    changed = bool(_git(context, "status", "--porcelain", "--", *sources).strip())
+    epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or committed or 0)
+    return _Origin(version, "" if changed else revision, epoch)
+
+
+def _git(context: Path, *arguments: str) -> str:
+    """Return what git says of the sources; nothing where they are no clone."""
+    done = subprocess.run(["git", "-C", str(context), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _build(store: Buildah, architecture: str, context: Path, name: str, *options: str) -> None:
+    origin = _origin(context)
+    values = {
+        "PYTHON_IMAGE": provide_base(store, architecture),
+        "BUILD_IMAGE": provide_base(store, native_architecture()),
+        "VERSION": origin.version,
+        "REVISION": origin.revision,
+        "CREATED": datetime.fromtimestamp(origin.epoch, UTC).isoformat(),
+    }
+    named = [f"--build-arg={key}={value}" for key, value in values.items()]
+    # --layers: a change of the operator's code alone does not install its dependencies again. --timestamp: every file
+    # has the same time, so that the same content is the same layer.
+    fixed = ["--layers", "--pull-never", f"--platform=linux/{architecture}", "--timestamp=0"]
     with _host_access() as volumes:
-        # --layers: a change of the operator's code alone does not install its dependencies again.
-        arguments = ["bud", "--layers", "--pull-never", "--build-arg", f"PYTHON_IMAGE={base}", *volumes]
-        store.run_logged([*arguments, "--tag", name, str(context)])
+        store.run_logged(["bud", *fixed, *options, *named, *volumes, "--tag", name, str(context)])
 
 
 @contextmanager
-def _host_access() -> Iterator[list[str]]:
+def _host_access() -> Iterator[Sequence[str]]:
     """Lend the build what it needs to reach the packages from this network; mounted, so that no layer keeps it."""
     bundle = os.environ.get("SSL_CERT_FILE") or _CERTIFICATES
     text, folders = pip_configuration.for_build(pip_configuration.host_configuration(), _CERTIFICATES)
@@ -127,6 +179,7 @@ def _export(store: Buildah, name: str, archive: Path) -> None:
     unfinished = archive.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     store.run_logged(["push", name, f"oci-archive:{unfinished}:{name}"])
-    for outdated in archive.parent.glob("operator-*.tar"):
+    kind = archive.name.rpartition("-")[0]
+    for outdated in archive.parent.glob(f"{kind}-*.tar"):
         outdated.unlink()
     unfinished.rename(archive)

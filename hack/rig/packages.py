@@ -43,6 +43,7 @@ NODE = (
     Package("pkg-config", program="pkg-config"),
     Package("libseccomp-dev", header="seccomp.h"),
 )
+EMULATION = (Package("qemu-user-static", program="qemu-aarch64-static"),)
 IMAGES = (
     Package("buildah", program="buildah"),
     Package("debootstrap", program="debootstrap"),
