@@ -212,7 +212,8 @@ def _answer(
         decisions=decisions,
         license=context.covering.route.license,
         warnings=_shorten([note, *warnings] if note else warnings),
-        audit=dict(zip(keys, (context.covering.route.license, told), strict=True)),
+        # The application, not the License object: whoever reaches the port gets this answer, for any namespace it says.
+        audit=dict(zip(keys, (context.covering.route.app_slug, told), strict=True)),
     )
 
 

@@ -56,3 +56,14 @@ class Outcome(StrEnum):
 
 # The image looks wanted and the path form of the proxy cannot carry it.
 UNPROXIABLE = frozenset({Reason.IPV6_HOST, Reason.PORT, Reason.UPPERCASE_HOST, Reason.TOO_LONG, Reason.NO_DOMAIN})
+
+# Of the Pod as a whole; the others are of an image.
+OF_PODS = (
+    Reason.MIRROR_POD,
+    Reason.MODE_OFF,
+    Reason.OPTED_OUT,
+    Reason.NO_LICENSE,
+    Reason.LICENSE_EXPIRED,
+    Reason.AMBIGUOUS_LICENSE,
+    Reason.SECRET_CONFLICT,
+)

@@ -170,6 +170,15 @@ class RoutingTable:
         order = {id(route): position for position, route in enumerate(self.routes)}
         return tuple(sorted(best.values(), key=lambda covering: order[id(covering.route)]))
 
+    def names(self, namespace: str) -> bool:
+        """Tell whether a License, an Application or a label of the namespace's own names it.
+
+        Of such a one it is known that it exists, or that somebody entitled wants it to; under `"*"` alone nothing is.
+        """
+        if namespace in self.rules.claims:
+            return True
+        return any(covering.reach < Reach.WILDCARD for covering in self.covering(namespace))
+
     def contenders(self, namespace: str, app_slug: str) -> list[Route]:
         """Return all Licenses of an application that reach a namespace: the one that counts, then the shadowed ones."""
         listed = self.listed.get(namespace, ())

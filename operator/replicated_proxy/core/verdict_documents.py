@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from replicated_proxy.core.askers import namespace_of
 from replicated_proxy.core.images import InvalidImageReference, parse_image
 from replicated_proxy.core.objects import format_timestamp, is_namespace_name, mapping_at, parse_timestamp
 from replicated_proxy.core.verdicts import RepositoryVerdict, share_out
@@ -30,7 +31,7 @@ class InvalidVerdicts(ValueError):
 
 def encode_verdicts(verdicts: Iterable[RepositoryVerdict], budget: int) -> str:
     """Write verdicts, as many as fit into so many bytes, fairly; empty where not even none would."""
-    known = [verdict for verdict in verdicts if is_namespace_name(verdict.namespace)]
+    known = [verdict for verdict in verdicts if is_namespace_name(namespace_of(verdict.namespace))]
     text = _encode(known)
     if len(text) > budget:
         sized = [(verdict, _size(verdict)) for verdict in known]
@@ -100,7 +101,7 @@ def _decode(document: object) -> Iterator[RepositoryVerdict]:
         if not (isinstance(fields, list) and len(fields) == 3 and all(isinstance(field, str) for field in fields)):
             continue
         word, checked, namespace = fields
-        if word in _WORDS and is_namespace_name(namespace) and _is_repository(repository):
+        if word in _WORDS and is_namespace_name(namespace_of(namespace)) and _is_repository(repository):
             try:
                 yield RepositoryVerdict(repository, _WORDS[word], _read_time(checked), namespace)
             except ValueError:

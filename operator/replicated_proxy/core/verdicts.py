@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Final
 
+from replicated_proxy.core.askers import is_unnamed
 from replicated_proxy.core.visibility import Visibility
 
 # A verdict that is used is asked anew each hour; one that nobody asked about for so long is of no use to anybody.
 _KEPT: Final = timedelta(days=7)
 
 Statements = frozenset[tuple[str, Visibility]]
+Sized = tuple["RepositoryVerdict", int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class RepositoryVerdict:
         repository: host and path.
         visibility: who can pull from it.
         checked: when the registry said so.
-        namespace: one of those whose Pods name it: whose share it takes.
+        namespace: one of those whose Pods name it: whose share it takes; marked as in `core/askers.py`.
     """
 
     repository: str
@@ -70,16 +73,20 @@ def are_outdated(written: Iterable[RepositoryVerdict], verdicts: Iterable[Reposi
     return any(each.checked - checked.get(each.repository, each.checked) > _KEPT / 2 for each in verdicts)
 
 
-def share_out(sized: Sequence[tuple[RepositoryVerdict, int]], budget: int) -> list[RepositoryVerdict]:
+def share_out(sized: Sequence[Sized], budget: int) -> list[RepositoryVerdict]:
     """Choose verdicts that fit into a budget: all, or each namespace's first ones turn by turn.
 
-    A namespace that asks about much so gets what others leave, and takes nothing from them.
+    A namespace that asks about much so gets what others leave, and takes nothing from them. All that nothing but `"*"`
+    covers have the turns of one, since their names may be made up; within that it is turn by turn again.
     """
     if sum(size for _, size in sized) <= budget:
         return [verdict for verdict, _ in sized]
-    shares: dict[str, list[tuple[RepositoryVerdict, int]]] = {}
+    shares: dict[str, list[Sized]] = {}
+    unnamed: dict[str, list[Sized]] = {}
     for item in sized:
-        shares.setdefault(item[0].namespace, []).append(item)
+        group = unnamed if is_unnamed(item[0].namespace) else shares
+        group.setdefault(item[0].namespace, []).append(item)
+    shares[""] = _take_turns(unnamed)
     queues = {namespace: iter(share) for namespace, share in sorted(shares.items())}
     chosen: list[RepositoryVerdict] = []
     while queues:
@@ -91,3 +98,9 @@ def share_out(sized: Sequence[tuple[RepositoryVerdict, int]], budget: int) -> li
             budget -= size
             chosen.append(verdict)
     return chosen
+
+
+def _take_turns(shares: Mapping[str, Sequence[Sized]]) -> list[Sized]:
+    """Put several lists into one, the first of each before the second of any."""
+    rounds = zip_longest(*(share for _, share in sorted(shares.items())))
+    return [item for turn in rounds for item in turn if item is not None]

@@ -20,7 +20,7 @@ from replicated_proxy.detection.answers import Unanswered, failed
 from replicated_proxy.detection.dialing import ForbiddenHost, Lookups
 from replicated_proxy.detection.requesting import Answer, Line
 from replicated_proxy.detection.trust import Trust
-from replicated_proxy.settings.model import DetectionSettings
+from replicated_proxy.settings.detecting import DetectionSettings
 
 _log = logging.getLogger(__name__)
 HTTPS: Final = 443

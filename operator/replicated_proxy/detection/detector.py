@@ -13,22 +13,24 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from replicated_proxy.clock import Clock, wait_for
-from replicated_proxy.core.assumptions import Assumptions, parse_assumptions
+from replicated_proxy.core.askers import is_unnamed
+from replicated_proxy.core.assumptions import parse_assumptions
 from replicated_proxy.core.images import ImageReference, InvalidImageReference, parse_image
 from replicated_proxy.core.probes import ProbeOutcome, ProbeResult
 from replicated_proxy.core.verdicts import RepositoryVerdict
 from replicated_proxy.core.visibility import Visibility
+from replicated_proxy.detection.assuming import Assumed
+from replicated_proxy.detection.pace import Pace
 from replicated_proxy.detection.questions import Limits, Question, Questions
 from replicated_proxy.detection.standing import Ration, Standing
 from replicated_proxy.detection.verdict_cache import Entry, VerdictCache
 from replicated_proxy.detection.waiting import WaitingRoom
-from replicated_proxy.settings.model import DetectionSettings
+from replicated_proxy.settings.detecting import DetectionSettings
 from replicated_proxy.telemetry.metrics import DETECTION_ANSWERS, Metrics
 
 _log = logging.getLogger(__name__)
 _MOST_LOG_LINES: Final = 20
 _LONGEST_REST: Final = 6 * 3600.0  # Docker Hub counts by six hours; whoever asks for more is asked again all the same.
-_MOST_ASSUMED: Final = 1000
 _VISIBILITIES: Final = {
     ProbeOutcome.PUBLIC: Visibility.PUBLIC,
     ProbeOutcome.PRIVATE: Visibility.PRIVATE,
@@ -48,26 +50,6 @@ class Registries(Protocol):
     async def close(self) -> None:
         """Close connections."""
         ...
-
-
-class _Remembered:
-    """What is assumed of repositories; comparing with every pattern takes longer than all the rest of a look.
-
-    Bounded, because whoever creates Pods chooses the names.
-    """
-
-    def __init__(self, assumptions: Assumptions) -> None:
-        self._assumptions = assumptions
-        self._known: dict[str, Visibility | None] = {}
-
-    def of(self, reference: ImageReference) -> Visibility | None:
-        """Return what is assumed of an image, if anything is."""
-        repository = reference.repository
-        if repository not in self._known:
-            if len(self._known) >= _MOST_ASSUMED:
-                self._known.clear()
-            self._known[repository] = self._assumptions.of(reference)
-        return self._known[repository]
 
 
 class RegistryDetector:
@@ -90,7 +72,7 @@ class RegistryDetector:
         self._registries = registries
         self._clock = clock
         self._metrics = metrics
-        self._assumed = _Remembered(parse_assumptions(settings.assume))
+        self._assumed = Assumed(parse_assumptions(settings.assume))
         self._unanswered = settings.on_error.presumed
         self._lifetimes = {
             Visibility.PUBLIC: settings.public_seconds,
@@ -102,6 +84,7 @@ class RegistryDetector:
         self._standing = Standing(clock.monotonic)
         self._log_lines = Ration(_MOST_LOG_LINES, clock.monotonic)
         self._questions = Questions(self._ask, clock.monotonic, limits)
+        self._pace = Pace(settings.questions_per_second, clock.monotonic)
         self._waiting = WaitingRoom(metrics.detection_waiting)
         self._answers = {word: metrics.detection_answers.labels(word) for word in DETECTION_ANSWERS}
         metrics.detection_verdicts.set_function(lambda: len(self._cache))
@@ -179,7 +162,7 @@ class RegistryDetector:
     def verdicts(self) -> list[RepositoryVerdict]:
         """Return what registries said, for other replicas."""
         return [
-            RepositoryVerdict(entry.key, entry.visibility, entry.checked, next(iter(entry.holders)))
+            RepositoryVerdict(entry.key, entry.visibility, entry.checked, min(entry.holders, key=is_unnamed))
             for entry in self._cache
             if entry.visibility is not None
         ]
@@ -217,19 +200,29 @@ class RegistryDetector:
         if question is not None:
             self._questions.join(question, reference, namespace, urgent=urgent)
             return question
+        if not self._questions.has_room(namespace):
+            self._metrics.detection_probes.labels("not-asked", "").inc()
+            return None
+        if not self._keeps_pace(namespace):
+            return None
         begun = self._clock.monotonic()
         question = Question(reference.repository, reference.domain, namespace, urgent, begun)
         question.add(reference)
-        if self._questions.submit(question):
-            return question
-        self._metrics.detection_probes.labels("not-asked", "").inc()
-        return None
+        self._questions.submit(question)
+        return question
+
+    def _keeps_pace(self, namespace: str) -> bool:
+        """Tell whether one more may be asked now, and count it as asked or as held back."""
+        limit = self._pace.take(namespace)
+        if limit:
+            self._metrics.detection_probes.labels("held-back", limit).inc()
+        return not limit
 
     async def _ask(self, question: Question) -> None:
         """Ask a registry, tag by tag while it knows none of them."""
         asked: set[str] = set()
         while pending := [name for name in question.references if name not in asked]:
-            if self._standing.resting.holds(question.host):
+            if self._standing.resting.holds(question.host) or (asked and not self._keeps_pace(question.namespace)):
                 return
             reference = question.references[pending[0]]
             asked.add(pending[0])

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from replicated_proxy.core.askers import is_unnamed
 from replicated_proxy.core.images import ImageReference
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ class Limits:
         of_host: those of them that go to one host.
         waiting: questions that wait for their turn.
         waiting_of_namespace: those of them that one namespace asked.
+        of_unnamed: of those that go on, what all namespaces asked together that the table does not name.
+        waiting_of_unnamed: likewise of those that wait.
     """
 
     running: int = 32
@@ -35,6 +38,8 @@ class Limits:
     of_host: int = 8
     waiting: int = 256
     waiting_of_namespace: int = 64
+    of_unnamed: int = 16
+    waiting_of_unnamed: int = 128
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +49,7 @@ class Question:
     Attributes:
         repository: host and path.
         host: the registry.
-        namespace: whose question it is.
+        namespace: whose question it is, as `core/askers.py` calls it.
         urgent: a review waits for the answer.
         begun: monotonic seconds; reviews wait no longer than some time from then.
         references: the tags and digests to ask for, by their full text.
@@ -90,8 +95,7 @@ class Questions:
 
     def submit(self, question: Question) -> bool:
         """Take a new question, or refuse it where there is no room."""
-        waiting = sum(each.namespace == question.namespace for each in self._waiting.values())
-        if len(self._waiting) >= self._limits.waiting or waiting >= self._limits.waiting_of_namespace:
+        if not self.has_room(question.namespace):
             return False
         self._waiting[question.repository] = question
         self._start()
@@ -101,7 +105,7 @@ class Questions:
         """Have an interest in somebody's question; while it waits it becomes that of whoever asks less."""
         question.add(reference)
         question.urgent = question.urgent or urgent
-        if question.started is None and self._load(namespace) < self._load(question.namespace):
+        if question.started is None and self._claim(namespace) < self._claim(question.namespace):
             question.namespace = namespace
             self._start()
 
@@ -112,19 +116,30 @@ class Questions:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _load(self, namespace: str) -> int:
-        """Return how many questions are a namespace's."""
-        return sum(each.namespace == namespace for each in (*self._waiting.values(), *self._running.values()))
+    def _claim(self, namespace: str) -> tuple[bool, int]:
+        """Sort key of who is to be asked for first: named, and with few questions."""
+        load = sum(each.namespace == namespace for each in (*self._waiting.values(), *self._running.values()))
+        return is_unnamed(namespace), load
+
+    def has_room(self, namespace: str) -> bool:
+        """Tell whether one more question of a namespace may wait for its turn."""
+        waiting = Counter(each.namespace for each in self._waiting.values())
+        if waiting.total() >= self._limits.waiting or waiting[namespace] >= self._limits.waiting_of_namespace:
+            return False
+        return not is_unnamed(namespace) or _of_unnamed(waiting) < self._limits.waiting_of_unnamed
 
     def _start(self) -> None:
         """Let as many go on as there is room for: first what reviews wait for, of namespaces that ask least."""
         while len(self._running) < self._limits.running:
             namespaces = Counter(each.namespace for each in self._running.values())
             hosts = Counter(each.host for each in self._running.values())
+            crowded = _of_unnamed(namespaces) >= self._limits.of_unnamed
             able = [
                 each
                 for each in self._waiting.values()
-                if namespaces[each.namespace] < self._limits.of_namespace and hosts[each.host] < self._limits.of_host
+                if namespaces[each.namespace] < self._limits.of_namespace
+                and hosts[each.host] < self._limits.of_host
+                and not (crowded and is_unnamed(each.namespace))
             ]
             if not able:
                 return
@@ -150,3 +165,8 @@ class Questions:
         """Go on, unless everything is being given up."""
         if self._waiting:
             self._start()
+
+
+def _of_unnamed(counts: Counter[str]) -> int:
+    """Add up what all have together that the table does not name."""
+    return sum(number for namespace, number in counts.items() if is_unnamed(namespace))

@@ -12,7 +12,7 @@ from replicated_proxy.core.addresses import AddressRules, InvalidHost, is_intern
 from replicated_proxy.detection.answers import Unanswered
 from replicated_proxy.detection.dialing import ForbiddenHost, Lookups, open_session
 from replicated_proxy.detection.trust import Trust
-from replicated_proxy.settings.model import DetectionSettings
+from replicated_proxy.settings.detecting import DetectionSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _Stamp = tuple[int, int, int]
 
 
 class InvalidCaFile(ValueError):
-    """`detection.caFile` cannot be used; names the path, what is wrong and the remedy."""
+    """A setting's file of authorities cannot be used; names the setting, the path, what is wrong and the remedy."""
 
 
 class Trust:

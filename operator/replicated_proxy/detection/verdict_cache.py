@@ -3,6 +3,9 @@
 An entry belongs to the namespaces that use it and goes when the last of them lets go. When there is no room, whoever
 holds most lets go of what it used longest ago: a namespace that holds no more than an equal share never loses anything,
 whatever others ask.
+
+Namespaces that the routing table does not name may be made up by whoever reaches the port, in any number. Together they
+hold half at most, and never take the place of one that is named.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from replicated_proxy.core.askers import is_unnamed
 from replicated_proxy.core.visibility import Visibility
 
 _NAMESPACES_SHARE: Final = 20  # A namespace holds at most a twentieth, as the settings say,
 _HOSTS_SHARE: Final = 4  # and a host a quarter: Docker Hub has many users.
+_UNNAMED_SHARE: Final = 2  # Of the whole, and of each host's part.
 _MOST_HOLDERS: Final = 8  # Enough for an entry to count as many people's; more would cost memory for nothing.
 
 
@@ -30,7 +35,8 @@ class Entry:
         visibility: what it said; None where it gave no answer.
         fresh_until: monotonic seconds; from then on it is used while it is asked anew.
         checked: when the registry said so.
-        holders: the namespaces that use it, the first one first.
+        holders: the namespaces that use it, the first one first, as `core/askers.py` calls them.
+        unnamed: whether the table names none of them.
     """
 
     key: str
@@ -39,6 +45,7 @@ class Entry:
     fresh_until: float
     checked: datetime
     holders: dict[str, None] = field(default_factory=dict)
+    unnamed: bool = False
 
 
 class _Scope:
@@ -46,12 +53,14 @@ class _Scope:
 
     Attributes:
         size: how many entries there are.
+        unnamed: how many of them no namespace holds that the table names.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._limit_unnamed = max(1, limit // _UNNAMED_SHARE)
         self._held: dict[str, OrderedDict[str, None]] = {}
-        self.size = 0
+        self.size = self.unnamed = 0
 
     def touch(self, namespace: str, key: str) -> None:
         """Note that a namespace uses an entry now."""
@@ -78,9 +87,11 @@ class _Scope:
 
     def overfull(self) -> str | None:
         """Return who has to let go of something, if anybody has to: whoever holds most."""
-        if self.size <= self._limit:
-            return None
-        return max(self._held, key=lambda namespace: len(self._held[namespace]))
+        if self.unnamed > self._limit_unnamed:
+            return max(filter(is_unnamed, self._held), key=self.count)
+        if self.size > self._limit:
+            return max(self._held, key=self.count)
+        return None
 
 
 class VerdictCache:
@@ -118,7 +129,7 @@ class VerdictCache:
         """Take in what is known now, in place of what was."""
         before = self._entries.get(entry.key)
         if before is not None:
-            entry.holders = before.holders
+            entry.holders, entry.unnamed = before.holders, before.unnamed
         else:
             self._all.size += 1
             self._scope(entry.host).size += 1
@@ -143,18 +154,27 @@ class VerdictCache:
             if len(entry.holders) >= _MOST_HOLDERS and not self._make_place(entry, namespace):
                 return
             entry.holders[namespace] = None
+            self._recount(entry)
         self._all.touch(namespace, entry.key)
         self._hosts[entry.host].touch(namespace, entry.key)
         if self._all.count(namespace) > self._share:
             self._let_go(namespace, self._all.oldest(namespace))
+
+    def _recount(self, entry: Entry) -> None:
+        """Take note of whether an entry is held by none that the table names; without any holder it is about to go."""
+        unnamed = bool(entry.holders) and all(map(is_unnamed, entry.holders))
+        if unnamed is not entry.unnamed:
+            entry.unnamed = unnamed
+            for scope in (self._all, self._hosts[entry.host]):
+                scope.unnamed += 1 if unnamed else -1
 
     def _make_place(self, entry: Entry, namespace: str) -> bool:
         """Let the holder of an entry that holds most give its place to a namespace that holds less, if there is one.
 
         Otherwise whoever came first could let go of what everybody uses. By one it is not less: they would take turns.
         """
-        most = max(entry.holders, key=self._all.count)
-        if self._all.count(most) <= self._all.count(namespace) + 1:
+        most = max(entry.holders, key=lambda holder: (is_unnamed(holder), self._all.count(holder)))
+        if (is_unnamed(most), self._all.count(most)) <= (is_unnamed(namespace), self._all.count(namespace) + 1):
             return False
         self._let_go(most, entry.key)
         return True
@@ -171,6 +191,7 @@ class VerdictCache:
         del entry.holders[namespace]
         self._all.drop(namespace, key)
         scope.drop(namespace, key)
+        self._recount(entry)
         if entry.holders:
             return
         del self._entries[key]

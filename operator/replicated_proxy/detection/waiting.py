@@ -9,8 +9,11 @@ from typing import Final
 
 from prometheus_client import Gauge
 
+from replicated_proxy.core.askers import is_unnamed
+
 _MOST: Final = 256
 _MOST_OF_NAMESPACE: Final = 64
+_UNNAMED_SHARE: Final = 2
 
 
 class WaitingRoom:
@@ -25,7 +28,7 @@ class WaitingRoom:
     @contextmanager
     def enter(self, namespace: str) -> Iterator[bool]:
         """Let a review in, which gives True, or tell it not to wait."""
-        if self._inside.total() >= self._most or self._inside[namespace] >= self._most_of_namespace:
+        if self._is_full_for(namespace):
             yield False
             return
         self._inside[namespace] += 1
@@ -37,3 +40,12 @@ class WaitingRoom:
             self._inside[namespace] -= 1
             if not self._inside[namespace]:
                 del self._inside[namespace]
+
+    def _is_full_for(self, namespace: str) -> bool:
+        """Tell whether no more may wait, of a namespace, of those that the table does not name, or of all."""
+        if self._inside.total() >= self._most or self._inside[namespace] >= self._most_of_namespace:
+            return True
+        if not is_unnamed(namespace):
+            return False
+        unnamed = sum(number for each, number in self._inside.items() if is_unnamed(each))
+        return unnamed >= max(1, self._most // _UNNAMED_SHARE)

@@ -17,7 +17,7 @@ from replicated_proxy.core.visibility import Visibility
 from replicated_proxy.detection.detector import RegistryDetector
 from replicated_proxy.detection.questions import Limits, Question, Questions
 from replicated_proxy.detection.waiting import WaitingRoom
-from replicated_proxy.settings.model import DetectionSettings
+from replicated_proxy.settings.detecting import DetectionSettings
 from replicated_proxy.telemetry.metrics import Metrics
 from simulated_clock import SimulatedClock, settle
 
@@ -194,3 +194,40 @@ def test_limits_hold_whatever_is_asked(asked: list[tuple[int, int, int]]) -> Non
         await detector.close()
 
     asyncio.run(run())
+
+
+async def test_invented_namespaces_take_half_of_the_room() -> None:
+    """Questions of namespaces that nothing but `"*"` covers leave half of the places to others."""
+    limits = Limits(running=4, of_namespace=4, of_host=4, waiting=8, of_unnamed=2, waiting_of_unnamed=4)
+    asking = Asking()
+    asking.questions = Questions(asking._ask, lambda: 0.0, limits)
+    taken = [asking.submit(f"h{number}.example/x", f"*n{number}") for number in range(20)]
+    await settle()
+
+    assert (len(asking.started), sum(taken)) == (2, 6)
+    assert asking.submit("mine.example/x", "app")
+    await settle()
+    assert asking.started[-1] == "mine.example/x"
+    await asking.questions.close()
+
+
+async def test_invented_namespace_cannot_make_a_question_its_own() -> None:
+    """A question of a named namespace stays that, and one of an invented namespace becomes that of a named one."""
+    limits = Limits(running=1, of_namespace=1, of_host=1, of_unnamed=1)
+    asking = Asking()
+    asking.questions = Questions(asking._ask, lambda: 0.0, limits)
+    for name, namespace in (("first", "other"), ("mine", "app"), ("theirs", "*n")):
+        asking.submit(f"{name}.example/x", namespace)
+    for name, namespace in (("mine", "*n"), ("theirs", "app")):
+        question = asking.questions.find(f"{name}.example/x")
+        assert question is not None
+        asking.questions.join(question, parse_image(f"{name}.example/x"), namespace, urgent=True)
+        assert question.namespace == "app"
+    await asking.questions.close()
+
+
+async def test_invented_namespaces_do_not_fill_the_waiting_room() -> None:
+    """Half of those who wait may be of namespaces that nothing but `"*"` covers."""
+    room = WaitingRoom(Gauge("waiting", "For this test.", registry=None), most=4, most_of_namespace=2)
+    with room.enter("*a") as first, room.enter("*b") as second, room.enter("*c") as third, room.enter("app") as named:
+        assert (first, second, third, named) == (True, True, False, True)

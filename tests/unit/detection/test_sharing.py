@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import aiohttp
@@ -25,7 +25,7 @@ from replicated_proxy.webhook.server import ReviewServer
 from serving import SERVER_NAME, a_serving_secret, client_session
 
 NOW: Final = datetime.now(UTC)
-AUTHORITY: Final = make_authority(NOW, 2)
+AUTHORITY: Final = make_authority(NOW, timedelta(days=2))
 MATERIAL: Final = read_serving(a_serving_secret(AUTHORITY, now=NOW, days=1))
 TOKEN: Final = sharing_token(MATERIAL.key)
 WORD: Final = RepositoryVerdict("quay.io/a/b", Visibility.PRIVATE, NOW.replace(second=0, microsecond=0), "app")
@@ -111,7 +111,7 @@ async def test_same_words_come_once(replica: Replica) -> None:
         pytest.param({"token": sharing_token(b"another key")}, id="token"),
         pytest.param({"token": ""}, id="no-token"),
         pytest.param({"server_name": "other.operator-system.svc"}, id="server-name"),
-        pytest.param({"bundle": make_authority(NOW, 2).certificate_pem.decode()}, id="authority"),
+        pytest.param({"bundle": make_authority(NOW, timedelta(days=2)).certificate_pem.decode()}, id="authority"),
     ],
 )
 async def test_nothing_is_told_to_or_taken_from_others(replica: Replica, differs: dict[str, str]) -> None:

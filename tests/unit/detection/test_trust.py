@@ -11,7 +11,7 @@ from probing import PUBLIC, Surroundings, failed
 from replicated_proxy.core.images import parse_image
 from replicated_proxy.detection.asking import Prober
 from replicated_proxy.detection.trust import InvalidCaFile, Trust
-from replicated_proxy.settings.model import DetectionSettings
+from replicated_proxy.settings.detecting import DetectionSettings
 from rig.authority import Authority
 from rig.scripted_server import answer
 

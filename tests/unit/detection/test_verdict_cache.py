@@ -178,3 +178,55 @@ def test_first_users_of_an_entry_do_not_decide_for_all_how_long_it_stays() -> No
             cache.put(f"{namespace}.example/{number}", namespace)
         cache.cache.get("shared.example/x", "modest")
     assert "shared.example/x" in cache.names()
+
+
+def test_invented_namespaces_hold_half_at_most() -> None:
+    """However many namespaces nothing but `"*"` covers, what named ones hold stays, of the whole and of a host."""
+    cache = Cache()
+    for number in range(MOST // 2):
+        cache.put(f"{number}.example/x", f"named-{number}")
+    for number in range(HOSTS_SHARE // 2):
+        cache.put(f"big.example/x{number}", f"named-{number}")
+    kept = cache.names()
+    for number in range(10 * MOST):
+        cache.put(f"invented-{number}.example/x", f"*n{number}")
+        cache.put(f"big.example/invented-{number}", f"*m{number}")
+
+    assert len(cache.cache) <= MOST
+    assert len(cache.names() - kept) <= MOST // 2
+    assert {name for name in kept if name.startswith("big")} <= cache.names()
+
+
+def test_named_namespace_takes_the_place_of_an_invented_one() -> None:
+    """Of an entry's few holders invented ones give way to a named one, and never the other way round."""
+    cache = Cache()
+    cache.put("shared.example/x", "*n0")
+    for number in range(20):
+        cache.cache.get("shared.example/x", f"*n{number}")
+    cache.cache.get("shared.example/x", "app")
+    for number in range(20, 40):
+        cache.cache.get("shared.example/x", f"*n{number}")
+    (entry,) = cache.cache
+
+    assert "app" in entry.holders
+    assert not entry.unnamed
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.sampled_from(["a", "b", "*c", "*d", "*e", "*f"]), st.integers(0, 40)), max_size=200
+    )
+)
+def test_account_of_what_is_held_stays_right(steps: list[tuple[bool, str, int]]) -> None:
+    """Whatever happens, the count of entries that no named namespace holds is their number, and within its limit."""
+    cache = Cache(8)
+    for puts, namespace, number in steps:
+        key = f"h{number % 3}.example/x{number}"
+        if puts:
+            cache.put(key, namespace)
+            assert cache.cache._all.unnamed <= 4
+        else:
+            cache.cache.get(key, namespace)
+        unnamed = [entry for entry in cache.cache if all(holder.startswith("*") for holder in entry.holders)]
+        assert cache.cache._all.unnamed == len(unnamed) == sum(entry.unnamed for entry in cache.cache)
+        assert sum(scope.unnamed for scope in cache.cache._hosts.values()) == len(unnamed)
