@@ -1,4 +1,4 @@
-"""Statuses and Events of Licenses and Applications: written only when they change."""
+"""Statuses and Events of Licenses and Applications: written only when they change, and not against somebody else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from replicated_proxy.core.coverage import TablePlan
 from replicated_proxy.core.footprints import Footprint, measure_footprints
 from replicated_proxy.core.license_conditions import LicenseReport, license_conditions, license_fields
 from replicated_proxy.core.licenses import ExpiryPolicy
-from replicated_proxy.core.objects import Body
+from replicated_proxy.core.objects import Body, mapping_at
 from replicated_proxy.core.statuses import (
     StatusReason,
     SyncResult,
@@ -27,6 +27,7 @@ from replicated_proxy.core.statuses import (
 from replicated_proxy.core.validity import ExpiryStanding, Moment, ValidityPolicy, judge_expiry
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.errors import ApiError, Conflict, NotFound
+from replicated_proxy.kube.pacing import Pace
 from replicated_proxy.kube.resources import APPLICATIONS, LICENSES, Resource
 
 _log = logging.getLogger(__name__)
@@ -56,9 +57,19 @@ class Findings:
 
 
 class Reporter:
-    """Writes statuses and posts Events."""
+    """Writes statuses and posts Events.
 
-    def __init__(self, client: KubeClient, world: World, now: Callable[[], datetime], policy: ValidityPolicy) -> None:
+    Attributes:
+        held: seconds after which a status may be written that was held back, since somebody else writes it, too.
+    """
+
+    def __init__(
+        self, client: KubeClient, world: World, now: Callable[[], datetime], policy: ValidityPolicy, pace: Pace
+    ) -> None:
+        """Take the pace by which a status that somebody else changed is written again."""
+        self.held = 0.0
+        self._pace = pace
+        self._written: dict[str, Body] = {}
         self._client = client
         self._world = world
         self._now = now
@@ -77,6 +88,8 @@ class Reporter:
         """
         failure: ApiError | None = None
         news = False
+        self.held = 0.0
+        self._forget_the_gone()
         for write in self._writes(findings):
             try:
                 news |= await write
@@ -189,7 +202,7 @@ class Reporter:
             "conditions": render_conditions(conditions, entry.status, generation, self._now()),
             **fields,
         }
-        if _is_same(status, entry.status):
+        if _is_same(status, entry.status) or not self._may_write(entry):
             return False
         path = resource.path(entry.identity.name, entry.identity.namespace, "status")
         # The UID as a test: a merge patch's is ignored here, and a namesake must not get this one's status.
@@ -200,12 +213,34 @@ class Reporter:
                 {"op": "add", "path": "/status", "value": _without_nulls(status)},
             ),
         )
+        self._written[entry.identity.uid] = mapping_at(body, "status")
         store = self._world.licenses if resource is LICENSES else self._world.applications
         store.apply("MODIFIED", body)
         for condition in find_transitions(conditions, entry.status):
             await self._announcer.announce(refer_to(body, entry.identity), condition)
         taken = store.get(entry.identity.key)
         return taken is not None and replace(taken, status=entry.status) != entry
+
+    def _may_write(self, entry: LicenseEntry | ApplicationEntry) -> bool:
+        """Tell whether a status may be written now; after growing pauses only, where another writer undoes it."""
+        uid = entry.identity.uid
+        if self._written.get(uid, entry.status) == entry.status:
+            return True
+        if left := self._pace.remaining(uid):
+            self.held = min(self.held or left, left)
+            return False
+        self._pace.note(uid)
+        if self._pace.fights(uid):
+            _log.warning("status of %s is written by somebody else, too: is there another release?", entry.identity.key)
+        return True
+
+    def _forget_the_gone(self) -> None:
+        """Drop what is known of the statuses of objects that do not exist any more."""
+        stores = (self._world.licenses, self._world.applications)
+        living = {entry.identity.uid for store in stores for entry in store.values()}
+        for uid in self._written.keys() - living:
+            del self._written[uid]
+            self._pace.forget(uid)
 
     async def _tell(self, key: str, entry: LicenseEntry, conditions: list[Condition]) -> bool:
         """Post the transitions of a license that a Secret holds: there is no status to write them to, so no news."""
