@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ CERTIFICATE_FILE, KEY_FILE = "tls.crt", "tls.key"
 def write_secret(folder: Path) -> None:
     """Make one and leave it in `folder`: the Secret for our server, files for others, the bundle for clients."""
     now = datetime.now(UTC)
-    authority = make_authority(now, 1)
-    leaf = make_leaf(authority, service_names(SERVICE, NAMESPACE), now, 1)
+    authority = make_authority(now, timedelta(days=1))
+    leaf = make_leaf(authority, service_names(SERVICE, NAMESPACE), now, timedelta(days=1))
     bundle(folder).write_bytes(authority.certificate_pem)
     data = dict(serving_data(leaf, authority.certificate_pem))
     _write(folder / "secret.json", json.dumps({"data": data}).encode())

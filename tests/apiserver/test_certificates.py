@@ -5,109 +5,31 @@ The keeper runs in this process, so that what it says and how often it writes ca
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Self
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from operating import Cluster, Json
-from replicated_proxy.certificates.documents import read_serving
+from certifying import KIND, CountingClient, Keeping, close, controller_account
+from operating import Cluster
+from replicated_proxy.certificates.documents import authority_data
+from replicated_proxy.certificates.issuing import make_authority, webhook_name
+from replicated_proxy.certificates.verifying import split_bundle, verify_leaf
 from replicated_proxy.clock import SystemClock
-from replicated_proxy.controller.certifying import CertificateKeeper
-from replicated_proxy.kube.client import KubeClient
-from replicated_proxy.kube.resources import Resource
-from replicated_proxy.settings import Settings
-from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.settings import CertificateSettings, Settings
 from rig.binaries import provide
 from rig.controlplane import ControlPlane
-from rig.roles import NAMESPACE, RELEASE
+from rig.roles import NAMESPACE
 
 pytestmark = pytest.mark.apiserver
 
-SETTINGS = Settings()
+SETTINGS = Settings(certificates=CertificateSettings(propagation_delay=timedelta(seconds=1)))
 AUTHORITY, SERVING = SETTINGS.certificates.ca_secret, SETTINGS.certificates.serving_secret
 CONFIGURATION = SETTINGS.webhook.configuration_name
-KIND = "mutatingwebhookconfiguration"
-
-
-class CountingClient(KubeClient):
-    """The product's client, which counts what it writes."""
-
-    writes = 0
-
-    async def create(self, resource: Resource, body: Json, namespace: str = "") -> Json:
-        """Create and count."""
-        self.writes += 1
-        return await super().create(resource, body, namespace)
-
-    async def replace(self, resource: Resource, body: Json) -> Json:
-        """Replace and count."""
-        self.writes += 1
-        return await super().replace(resource, body)
-
-    async def patch(self, path: str, operations: Any) -> Json:
-        """Patch and count."""
-        self.writes += 1
-        return await super().patch(path, operations)
-
-
-class Keeping:
-    """A running keeper, and the cluster that it keeps."""
-
-    def __init__(self, cluster: Cluster, client: CountingClient) -> None:
-        self._cluster = cluster
-        self.client = client
-        self.keeper = CertificateKeeper(client, SETTINGS, SystemClock(), Metrics())
-
-    async def __aenter__(self) -> Self:
-        """Start."""
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def _run(self) -> None:
-        """Watch and act, as where this replica leads."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.keeper.follow())
-            group.create_task(self.keeper.keep())
-
-    async def __aexit__(self, *_: object) -> None:
-        """End; a keeper that ended by itself failed."""
-        assert not self._task.done()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so."""
-        async with asyncio.timeout(30):
-            while not condition():  # noqa: ASYNC110 - conditions of any kind.
-                await asyncio.sleep(0.02)
-
-    async def until_well(self) -> None:
-        """Wait until the keeper has nothing to say."""
-        await self.until(lambda: not self.keeper.problems())
-
-    async def until_said(self, words: str) -> str:
-        """Wait until the keeper complains with these words; returns all of it."""
-        await self.until(lambda: words in " ".join(self.keeper.problems()))
-        return " ".join(self.keeper.problems())
-
-    async def kubectl(self, *arguments: str) -> str:
-        """Run kubectl beside the keeper."""
-        return await asyncio.to_thread(self._cluster.kubectl, *arguments)
-
-    async def get(self, *what: str) -> Json:
-        """Read an object."""
-        return await asyncio.to_thread(self._cluster.get, *what)
-
-    async def assert_in_order(self) -> None:
-        """Check that what is served is trusted by what is published."""
-        secret = await self.get("secret", SERVING, "-n", NAMESPACE)
-        entries = (await self.get(KIND, CONFIGURATION))["webhooks"]
-        published = {base64.b64decode(entry["clientConfig"]["caBundle"]) for entry in entries}
-        assert published == {read_serving(secret).bundle}
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +44,9 @@ async def keeping(cluster: Cluster) -> AsyncIterator[Keeping]:
     """A keeper that is about to run, with the chart freshly applied and none of its Secrets."""
     cluster.install()
     cluster.kubectl("delete", "secret", AUTHORITY, SERVING, "-n", NAMESPACE, "--ignore-not-found")
-    account = cluster.plane.kubeconfig_for_service_account(NAMESPACE, f"{RELEASE}-controller")
-    client = await CountingClient.connect(account)
-    yield Keeping(cluster, client)
-    await client.close()
+    client = await CountingClient.connect(controller_account(cluster))
+    yield Keeping(cluster, client, SETTINGS)
+    await close(client)
 
 
 def a_secret(name: str, **differs: Any) -> str:
@@ -135,28 +56,125 @@ def a_secret(name: str, **differs: Any) -> str:
     return json.dumps(body | differs)
 
 
+async def patch_entry(keeping: Keeping, operation: str, path: str, value: object = None) -> None:
+    """Change the webhook configuration as somebody else would."""
+    change = [{"op": operation, "path": path} | ({} if value is None else {"value": value})]
+    await keeping.kubectl("patch", KIND, CONFIGURATION, "--type=json", "-p", json.dumps(change))
+
+
 async def test_certificate_is_made_and_published(keeping: Keeping) -> None:
     """From nothing to a certificate that the published bundle trusts, with the chart's permissions."""
     async with keeping:
         await keeping.until_well()
-    await keeping.assert_in_order()
+        await keeping.until_repaired()
     assert keeping.client.writes == 3
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "foreign-key"])
+async def test_lost_authority_costs_no_review(keeping: Keeping, damage: str) -> None:
+    """Whatever happens to the authority's Secret, the leaf in use stays trusted until the new authority's is served."""
+    async with keeping:
+        await keeping.until_well()
+        before = await keeping.until_repaired()
+        if damage == "deleted":
+            await keeping.kubectl("delete", "secret", AUTHORITY, "-n", NAMESPACE)
+        else:
+            other = authority_data(make_authority(SystemClock().now(), timedelta(days=1)))
+            data = {"tls.key": other["tls.key"] if damage == "foreign-key" else ""}
+            patch = ("patch", "secret", AUTHORITY, "-n", NAMESPACE, "-p", json.dumps({"data": data}))
+            await keeping.kubectl(*patch)
+        while (served := await keeping.served()) is not None and served.chain == before.chain:
+            await assert_trusted(keeping)
+        await assert_trusted(keeping)
+        await keeping.until_well()
+        after = await keeping.until_repaired()
+    assert split_bundle(after.bundle)[1:] == split_bundle(before.bundle)
+
+
+async def assert_trusted(keeping: Keeping, service: str = SETTINGS.webhook.service_name) -> None:
+    """Check that what is served is trusted by what is published; read in the order in which a leaf would be late."""
+    served, published = await keeping.served(), await keeping.published()
+    assert served is not None
+    name = webhook_name(service, NAMESPACE)
+    assert not verify_leaf(served.chain, published or b"", name, SystemClock().now())
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied"])
+async def test_lost_serving_secret_is_written_anew(keeping: Keeping, damage: str) -> None:
+    """A serving Secret that is gone or damaged comes back with one write, by the same authority."""
+    async with keeping:
+        await keeping.until_well()
+        before = await keeping.until_repaired()
+        if damage == "deleted":
+            await keeping.kubectl("delete", "secret", SERVING, "-n", NAMESPACE)
+        else:
+            await keeping.kubectl("patch", "secret", SERVING, "-n", NAMESPACE, "-p", '{"data":{"tls.crt":"bm8="}}')
+        await keeping.until(lambda: keeping.client.writes > 3)
+        after = await keeping.until_repaired()
+    assert (after.chain != before.chain, after.bundle == before.bundle) == (True, True)
+    assert keeping.client.writes == 4
+
+
+async def test_foreign_bundle_is_replaced(keeping: Keeping) -> None:
+    """Somebody else's `caBundle` is replaced by ours with one patch."""
+    other = make_authority(SystemClock().now(), timedelta(days=1)).certificate_pem
+    async with keeping:
+        await keeping.until_well()
+        before = await keeping.published()
+        text = base64.b64encode(other).decode()
+        await patch_entry(keeping, "replace", "/webhooks/0/clientConfig/caBundle", text)
+        await keeping.until(lambda: keeping.client.writes > 3)
+        await keeping.until_repaired()
+        assert await keeping.published() == before
+    assert keeping.client.writes == 4
+
+
+async def test_another_webhook_in_our_configuration_is_left_alone(keeping: Keeping) -> None:
+    """An entry that somebody added before ours keeps its bundle, through a rotation of ours."""
+    other = make_authority(SystemClock().now(), timedelta(days=1)).certificate_pem
+    text = base64.b64encode(other).decode()
+    async with keeping:
+        await keeping.until_well()
+        entry = (await keeping.get(KIND, CONFIGURATION))["webhooks"][0]
+        theirs = entry | {"name": "theirs.example.com", "clientConfig": entry["clientConfig"] | {"caBundle": text}}
+        await patch_entry(keeping, "add", "/webhooks/0", theirs | {"failurePolicy": "Ignore"})
+        await keeping.kubectl("delete", "secret", AUTHORITY, "-n", NAMESPACE)
+        await keeping.until(lambda: keeping.client.writes > 5)
+        await keeping.until_repaired()
+        first, second = (await keeping.get(KIND, CONFIGURATION))["webhooks"]
+        await patch_entry(keeping, "remove", "/webhooks/0")
+    assert (first["name"], first["clientConfig"]["caBundle"]) == ("theirs.example.com", text)
+    assert second["clientConfig"]["caBundle"] != text
+
+
+async def test_changed_service_name_gets_its_certificate(keeping: Keeping) -> None:
+    """After an upgrade that renames the Service, the certificate is made for the new name, by the same authority."""
+    async with keeping:
+        await keeping.until_well()
+        before = await keeping.until_repaired()
+    webhook = replace(SETTINGS.webhook, service_name="renamed")
+    renamed = Keeping(keeping.cluster, keeping.client, replace(SETTINGS, webhook=webhook))
+    renamed.watching = False
+    async with renamed:
+        await renamed.until_well()
+        after = await renamed.until_repaired()
+        await assert_trusted(renamed, "renamed")
+    assert after.bundle == before.bundle
+    assert keeping.client.writes == 4
 
 
 async def test_configuration_without_entries_costs_no_writes(keeping: Keeping) -> None:
     """`kubectl patch` that removes the webhooks leads to words, not to patches for ever."""
     async with keeping:
         await keeping.until_well()
-        entries = json.dumps((await keeping.get(KIND, CONFIGURATION))["webhooks"])
+        entries = (await keeping.get(KIND, CONFIGURATION))["webhooks"]
         before = keeping.client.writes
-        remove = '[{"op":"remove","path":"/webhooks"}]'
-        await keeping.kubectl("patch", KIND, CONFIGURATION, "--type=json", "-p", remove)
+        await patch_entry(keeping, "remove", "/webhooks")
         await keeping.until_said(f"{CONFIGURATION} has no webhooks")
-        add = f'[{{"op":"add","path":"/webhooks","value":{entries}}}]'
-        await keeping.kubectl("patch", KIND, CONFIGURATION, "--type=json", "-p", add)
+        await patch_entry(keeping, "add", "/webhooks", entries)
         await keeping.until_well()
         assert keeping.client.writes == before
-    await keeping.assert_in_order()
+        await keeping.until_repaired()
 
 
 async def test_deleted_configuration_is_named(keeping: Keeping) -> None:
@@ -180,7 +198,7 @@ async def test_foreign_secret_is_left_alone_and_named(keeping: Keeping, cluster:
         assert await keeping.get("secret", AUTHORITY, "-n", NAMESPACE) == before
         await keeping.kubectl("delete", "secret", AUTHORITY, "-n", NAMESPACE)
         await keeping.until_well()
-    await keeping.assert_in_order()
+        await keeping.until_repaired()
 
 
 @pytest.mark.parametrize("name", [AUTHORITY, SERVING])
@@ -193,4 +211,4 @@ async def test_own_secret_of_another_type_is_named(keeping: Keeping, cluster: Cl
         assert f"Secret {NAMESPACE}/{name}" in said
         await keeping.kubectl("delete", "secret", name, "-n", NAMESPACE)
         await keeping.until_well()
-    await keeping.assert_in_order()
+        await keeping.until_repaired()

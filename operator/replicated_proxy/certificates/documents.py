@@ -129,7 +129,8 @@ def _entry(secret: Body, name: str) -> bytes:
 def _complaint(secret: Body, entry: str, problem: str) -> str:
     """Name the Secret, the entry, what is wrong and what to do."""
     return (
-        f"Secret {read_identity(secret).key}: {entry} {problem}; delete the Secret and the controller makes a new one"
+        f"Secret {read_identity(secret).key}: {entry} {problem}; delete the Secret where the operator manages it, and "
+        "a new one is made; elsewhere put the entry right"
     )
 
 

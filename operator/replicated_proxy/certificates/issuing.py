@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_BACKDATE: Final = timedelta(minutes=10)  # Clocks of nodes differ; nobody's may find a new certificate too young.
+BACKDATE: Final = timedelta(minutes=10)
+"""How far a certificate's validity begins in the past: clocks of nodes differ, and nobody's may find it too young."""
+
 _LONGEST_COMMON_NAME: Final = 64  # ub-common-name of RFC 5280.
 _AUTHORITY_NAME: Final = "replicated-proxy-operator CA"
 
@@ -71,7 +73,7 @@ def general_name(text: str) -> x509.DNSName | x509.IPAddress:
         return x509.DNSName(text)
 
 
-def make_authority(now: datetime, days: int) -> Authority:
+def make_authority(now: datetime, lifetime: timedelta) -> Authority:
     """Make an authority that may sign leaves and no further authorities."""
     key = ec.generate_private_key(ec.SECP256R1())
     # The serial number in the name tells authorities of a rotation apart: the issuer is looked up by name.
@@ -83,7 +85,7 @@ def make_authority(now: datetime, days: int) -> Authority:
         ]
     )
     builder = _start(name, name, key.public_key()).serial_number(serial)
-    builder = builder.not_valid_before(now - _BACKDATE).not_valid_after(now + timedelta(days=days))
+    builder = builder.not_valid_before(now - BACKDATE).not_valid_after(now + lifetime)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs=True), critical=True)
     builder = builder.add_extension(
@@ -92,15 +94,15 @@ def make_authority(now: datetime, days: int) -> Authority:
     return Authority(builder.sign(key, hashes.SHA256()), key)
 
 
-def make_leaf(authority: Authority, dns_names: Sequence[str], now: datetime, days: int) -> Leaf:
+def make_leaf(authority: Authority, dns_names: Sequence[str], now: datetime, lifetime: timedelta) -> Leaf:
     """Make a serving certificate for DNS names and IP addresses; it ends no later than its authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     fitting = [name for name in dns_names if len(name) <= _LONGEST_COMMON_NAME]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, max(fitting, key=len, default="webhook"))])
     builder = _start(subject, authority.certificate.subject, key.public_key())
     builder = builder.serial_number(x509.random_serial_number())
-    end = min(now + timedelta(days=days), authority.certificate.not_valid_after_utc)
-    builder = builder.not_valid_before(now - _BACKDATE).not_valid_after(end)
+    end = min(now + lifetime, authority.certificate.not_valid_after_utc)
+    builder = builder.not_valid_before(now - BACKDATE).not_valid_after(end)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -22,13 +22,29 @@ from replicated_proxy.certificates.documents import (
     read_bundle,
     read_serving,
 )
-from replicated_proxy.certificates.issuing import Authority
-from replicated_proxy.certificates.verifying import validity, verify_leaf
+from replicated_proxy.certificates.issuing import BACKDATE, Authority
+from replicated_proxy.certificates.verifying import split_bundle, validity, verify_leaf
 from replicated_proxy.core.objects import Body
 
-_PROPAGATION: Final = timedelta(minutes=2)
-# Of an authority's or a leaf's life; the rest is time for whatever keeps a renewal away.
-_USED: Final = 2 / 3
+# Of an authority's or a leaf's life, when the next one comes: time for whatever keeps a renewal away.
+_LEFT: Final = 1 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What there should be.
+
+    Attributes:
+        names: the Service's names; the leaf has to be good for each.
+        ca_lifetime: how long a new authority lives.
+        leaf_lifetime: how long a new leaf lives, at most as long as its authority.
+        propagation: how long API servers may take to learn of a bundle.
+    """
+
+    names: Sequence[str]
+    ca_lifetime: timedelta
+    leaf_lifetime: timedelta
+    propagation: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +55,19 @@ class Observed:
         ca_secret: the authority's Secret, or None.
         serving_secret: the serving Secret, or None.
         published: PEM in `caBundle` as read back from the webhook configuration; None when it is not the same in
-            every entry, not set, or the configuration does not exist.
-        published_since: since when that has been seen to stand there; None for long.
+            every entry of ours, not set, or the configuration does not exist.
+        published_for: how long that has been seen to stand there, by a clock that nobody sets.
     """
 
     ca_secret: Body | None
     serving_secret: Body | None
     published: bytes | None
-    published_since: datetime | None = None
+    published_for: timedelta = timedelta.max
 
 
 @dataclass(frozen=True, slots=True)
 class WriteAuthority:
-    """Make an authority and store it: `authority_data(make_authority(now, ca_days), predecessors)`."""
+    """Make an authority and store it: `authority_data(make_authority(now, ca_lifetime), predecessors)`."""
 
     reason: str
     predecessors: bytes = b""
@@ -67,7 +83,7 @@ class PublishBundle:
 
 @dataclass(frozen=True, slots=True)
 class WriteServing:
-    """Issue a leaf and store it: `serving_data(make_leaf(authority, names, now, leaf_days), bundle)`."""
+    """Issue a leaf and store it: `serving_data(make_leaf(authority, names, now, leaf_lifetime), bundle)`."""
 
     reason: str
     authority: Authority
@@ -77,45 +93,31 @@ class WriteServing:
 Step = WriteAuthority | PublishBundle | WriteServing
 
 
-def plan_certificates(observed: Observed, names: Sequence[str], now: datetime) -> Step | None:
-    """Return the next step, or None when all is in order.
-
-    Args:
-        observed: what is stored.
-        names: the Service's names; the leaf has to be good for each.
-        now: the time.
-    """
+def plan_certificates(observed: Observed, wanted: Wanted, now: datetime) -> Step | None:
+    """Return the next step, or None when there is none now."""
     authority = _usable_authority(observed.ca_secret, now)
     if isinstance(authority, str):
-        return WriteAuthority(authority)
+        return WriteAuthority(authority, b"".join(_witnesses(observed.serving_secret, wanted.names, now)))
     bundle = read_bundle(observed.ca_secret or {}, authority, now)
-    if problem := _succession(authority, now):
-        return WriteAuthority(problem, bundle)
+    if problem := _succession(authority, wanted.ca_lifetime, now):
+        trusted = [*split_bundle(bundle), *_witnesses(observed.serving_secret, wanted.names, now)]
+        return WriteAuthority(problem, b"".join(dict.fromkeys(trusted)))
     if observed.published != bundle:
         return PublishBundle("caBundle is not what the authority's Secret says", bundle)
-    settled = observed.published_since is None or now >= observed.published_since + _PROPAGATION
-    if problem := _serving_problem(observed.serving_secret, _Published(bundle, settled), names, now):
+    if problem := _serving_problem(observed, wanted, now):
         return WriteServing(problem, authority, bundle)
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Published:
-    """What a leaf has to fit to.
-
-    Attributes:
-        bundle: PEM in `caBundle`.
-        settled: every API server has had the time to learn of the bundle.
-    """
-
-    bundle: bytes
-    settled: bool
+def unsettled_for(observed: Observed, wanted: Wanted) -> timedelta:
+    """Return how much longer some API server may not know of the published bundle."""
+    return wanted.propagation - min(observed.published_for, wanted.propagation)
 
 
 def _usable_authority(secret: Body | None, now: datetime) -> Authority | str:
     """Return the stored authority, or why there is none to use."""
     if secret is None:
-        return "there is no authority yet"
+        return "there is no authority"
     try:
         authority = read_authority(secret)
     except InvalidCertificate as error:
@@ -125,32 +127,57 @@ def _usable_authority(secret: Body | None, now: datetime) -> Authority | str:
     return authority
 
 
-def _succession(authority: Authority, now: datetime) -> str:
+def _witnesses(serving_secret: Body | None, names: Sequence[str], now: datetime) -> list[bytes]:
+    """Return PEM of each authority that vouches for the leaf in use.
+
+    An authority that is lost goes on being trusted through them until its leaf is replaced, so that its loss costs no
+    review. Those that vouch for nothing in use are not carried over.
+    """
+    try:
+        material = read_serving(serving_secret or {})
+    except InvalidCertificate:
+        return []
+    return [each for each in split_bundle(material.bundle) if _is_trusted(material.chain, each, names, now)]
+
+
+def _is_trusted(chain: bytes, bundle: bytes, names: Sequence[str], now: datetime) -> bool:
+    """Tell whether the leaf is good for one of the names at least: a Service may have been renamed."""
+    return any(not verify_leaf(chain, bundle, name, now) for name in names)
+
+
+def _succession(authority: Authority, lifetime: timedelta, now: datetime) -> str:
     """Say why another authority has to follow one that can be read, or nothing.
 
     One that was made while a clock was ahead vouches for nothing until then, and that may take years.
     """
     if now < authority.certificate.not_valid_before_utc:
         return "the authority is not valid yet: the clock that it was made by was ahead, or ours is behind"
-    return "the authority is due for its successor" if _is_used_up(authority.certificate_pem, now) else ""
+    return _replacement("the authority", authority.certificate_pem, lifetime, now)
 
 
-def _serving_problem(secret: Body | None, published: _Published, names: Sequence[str], now: datetime) -> str:
+def _serving_problem(observed: Observed, wanted: Wanted, now: datetime) -> str:
     """Say why the serving Secret has to be written, or nothing."""
-    if secret is None:
-        return "there is no serving certificate yet"
+    if observed.serving_secret is None:
+        return "there is no serving certificate"
     try:
-        material = read_serving(secret)
+        material = read_serving(observed.serving_secret)
     except InvalidCertificate as error:
         return str(error)
-    if problem := _distrust(material, published.bundle, names, now):
+    published = observed.published or b""
+    if problem := _distrust(material, published, wanted.names, now):
         return problem
-    if not published.settled and not _distrust(material, material.bundle, names, now):
-        return ""  # Trusted by the old bundle and by the new one: whatever else is due can wait.
-    if material.bundle != published.bundle:
+    if unsettled_for(observed, wanted) and _can_wait(material, wanted, now):
+        return ""
+    if material.bundle != published:
         return "the serving Secret names another bundle than the one published"
     # A new leaf is never due at once: had its authority so little time left, that would have been due before it.
-    return "the serving certificate is due for renewal" if _is_used_up(material.chain, now) else ""
+    return _replacement("the serving certificate", material.chain, wanted.leaf_lifetime, now)
+
+
+def _can_wait(material: ServingMaterial, wanted: Wanted, now: datetime) -> bool:
+    """Tell whether the leaf is trusted by the old bundle as by the new one, and long enough for the wait."""
+    stays = validity(material.chain)[1] - now > wanted.propagation
+    return stays and not _distrust(material, material.bundle, wanted.names, now)
 
 
 def _distrust(material: ServingMaterial, bundle: bytes, names: Sequence[str], now: datetime) -> str:
@@ -159,7 +186,10 @@ def _distrust(material: ServingMaterial, bundle: bytes, names: Sequence[str], no
     return next(filter(None, problems), "")
 
 
-def _is_used_up(certificate: bytes, now: datetime) -> bool:
-    """Tell whether a certificate's life is so far gone that the next one has to come."""
-    begin, end = validity(certificate)
-    return now >= begin + (end - begin) * _USED
+def _replacement(what: str, certificate: bytes, lifetime: timedelta, now: datetime) -> str:
+    """Say why a certificate has to be followed by the next one, or nothing."""
+    left = validity(certificate)[1] - now
+    if left < lifetime * _LEFT:
+        return f"{what} has less than a third of its lifetime left"
+    # The allowance is for clocks that differ: two replicas take turns, and neither renews what the other just made.
+    return f"{what} lives longer than it should: another lifetime is set" if left > lifetime + BACKDATE else ""

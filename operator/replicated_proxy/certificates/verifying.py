@@ -40,6 +40,16 @@ def _verify(chain: list[x509.Certificate], authority: x509.Certificate, dns_name
     return ""
 
 
+def split_bundle(bundle_pem: bytes) -> list[bytes]:
+    """Return each certificate of a bundle as PEM of its own.
+
+    Raises:
+        ValueError: it is no PEM.
+    """
+    found = x509.load_pem_x509_certificates(bundle_pem)
+    return [each.public_bytes(serialization.Encoding.PEM) for each in found]
+
+
 def key_fits(leaf_pem: bytes, key_pem: bytes) -> bool:
     """Tell whether a private key belongs to the first certificate.
 

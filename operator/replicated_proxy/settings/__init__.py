@@ -5,11 +5,12 @@ environment. Every problem is reported at once, each naming the key, the value a
 """
 
 from replicated_proxy.settings.decoding import camel_case
+from replicated_proxy.settings.detecting import DetectionSettings
 from replicated_proxy.settings.loading import InvalidSettings, load_settings, parse_settings
 from replicated_proxy.settings.model import (
+    CertificateMode,
     CertificateSettings,
     ControllerSettings,
-    DetectionSettings,
     LicenseSettings,
     ProxySettings,
     RewriteSettings,
@@ -21,6 +22,7 @@ from replicated_proxy.settings.model import (
 )
 
 __all__ = [
+    "CertificateMode",
     "CertificateSettings",
     "ControllerSettings",
     "DetectionSettings",

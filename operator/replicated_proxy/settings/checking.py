@@ -12,6 +12,7 @@ from replicated_proxy.core.images import is_registry_host, parse_pattern
 from replicated_proxy.core.leases import LONGEST_LEASE
 from replicated_proxy.core.licenses import is_app_slug
 from replicated_proxy.core.objects import is_namespace_name, is_object_name
+from replicated_proxy.settings.checking_certificates import check_certificates
 from replicated_proxy.settings.checking_detection import check_detection
 from replicated_proxy.settings.model import SecretSource, Settings, is_glob
 
@@ -31,6 +32,7 @@ def check_settings(settings: Settings) -> list[str]:
         _check_rewriting,
         _check_hosts,
         lambda settings: check_detection(settings.detection),
+        lambda settings: check_certificates(settings.certificates),
         _check_counts,
         _check_seconds,
         _check_pairs,
@@ -75,14 +77,7 @@ def _check_counts(settings: Settings) -> Iterator[str]:
         "webhook.port": settings.webhook.port,
         "webhook.healthPort": settings.webhook.health_port,
     }
-    lifetimes = {
-        "certificates.caDays": settings.certificates.ca_days,
-        "certificates.leafDays": settings.certificates.leaf_days,
-    }
     yield from (f"{key}: {port} is no port: write 1 to 65535" for key, port in ports.items() if not 0 < port < 65_536)
-    for key, days in lifetimes.items():
-        if not 0 < days <= _MOST_DAYS:
-            yield f"{key}: {days} is no lifetime: write 1 to {_MOST_DAYS} days"
 
 
 def _check_seconds(settings: Settings) -> Iterator[str]:
@@ -120,11 +115,6 @@ def _check_pairs(settings: Settings) -> Iterator[str]:
         yield (
             f"controller.retryLongestSeconds: {controller.retry_longest_seconds} is less than "
             f"controller.retryFirstSeconds ({controller.retry_first_seconds}): write that or more"
-        )
-    if 0 < certificates.ca_days < certificates.leaf_days <= _MOST_DAYS:
-        yield (
-            f"certificates.leafDays: {certificates.leaf_days} is more than certificates.caDays "
-            f"({certificates.ca_days}): a certificate cannot outlive its authority"
         )
     taken = {settings.secret.name: "secret.name"}
     for key, name in (("caSecret", certificates.ca_secret), ("servingSecret", certificates.serving_secret)):
@@ -222,6 +212,9 @@ def _check_texts(settings: Settings) -> Iterator[str]:
         yield "installation: '' marks nothing as ours: write release namespace and name, or leave the key out"
     if settings.log_level not in _LOG_LEVELS:
         yield f"logLevel: {settings.log_level!r} is not one of {', '.join(_LOG_LEVELS)}"
+    if settings.webhook.client_names and not settings.webhook.client_ca_file:
+        names = list(settings.webhook.client_names)
+        yield f"webhook.clientNames: {names} mean nothing without webhook.clientCaFile: set that as well"
 
 
 def _is_address(text: str) -> bool:

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 from replicated_proxy.core.assumptions import InvalidAssumption, parse_assumption
 from replicated_proxy.core.objects import is_object_name
-from replicated_proxy.settings.model import DetectionSettings
+from replicated_proxy.settings.detecting import DetectionSettings
 
 _LONGEST_SECONDS: Final = 31_536_000  # A year: beyond any use, and within what timers take.
 _LONGEST_DEADLINE: Final = 15  # Half of the longest timeout that a webhook configuration may have.
 _MOST_VERDICTS: Final = 1_000_000
+_MOST_QUESTIONS: Final = 1000  # More than one process can ask.
 
 
 def check_detection(detection: DetectionSettings) -> Iterator[str]:
@@ -35,6 +36,11 @@ def check_detection(detection: DetectionSettings) -> Iterator[str]:
         yield f"detection.replicasService: {name!r} is no DNS name: write it as service.namespace.svc"
     if not 1 <= detection.most_verdicts <= _MOST_VERDICTS:
         yield f"detection.mostVerdicts: {detection.most_verdicts} is out of range: write 1 to {_MOST_VERDICTS}"
+    if not 0 < detection.questions_per_second <= _MOST_QUESTIONS:
+        yield (
+            f"detection.questionsPerSecond: {detection.questions_per_second} is out of range: write more than 0 and at "
+            f"most {_MOST_QUESTIONS}"
+        )
 
 
 def _check_times(detection: DetectionSettings) -> Iterator[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from enum import Enum
 from typing import Any, Final
+
+from replicated_proxy.settings.durations import parse_duration
 
 _WORDS: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -21,8 +24,9 @@ def decode(kind: Any, value: object, key: str, problems: list[str]) -> Any:
         return _read_list(typing.get_args(kind)[0], value, key, problems)
     if origin is not None and issubclass(origin, Mapping):
         return _read_mapping(value, key, problems)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return _read_word(kind, value, key, problems)
+    if isinstance(kind, type) and issubclass(kind, Enum | timedelta):
+        read: Callable[..., Any] = _read_word if issubclass(kind, Enum) else _read_duration
+        return read(kind, value, key, problems)
     accepted = (int, float) if kind is float else (kind,)
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         problems.append(f"{key}: {value!r} is not {_WORDS[kind]}")
@@ -76,6 +80,15 @@ def _read_word(kind: type[Enum], value: object, key: str, problems: list[str]) -
         problems.append(f"{key}: {value!r} is not one of {', '.join(words)}")
         return None
     return kind(value)
+
+
+def _read_duration(_: type[timedelta], value: object, key: str, problems: list[str]) -> timedelta | None:
+    """Read a duration; a bare number could be anything."""
+    try:
+        return parse_duration(value if isinstance(value, str) else repr(value))
+    except ValueError as error:
+        problems.append(f"{key}: {error}")
+        return None
 
 
 def _below(key: str, name: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 
 from replicated_proxy.core.coverage import CoverageSettings
 from replicated_proxy.core.hosts import HostOverrides
@@ -14,7 +15,7 @@ from replicated_proxy.core.rewriting import Mode, RewritePolicy, WildcardScope
 from replicated_proxy.core.routes import SYSTEM_NAMESPACES
 from replicated_proxy.core.signatures import SignaturePolicy
 from replicated_proxy.core.validity import ValidityPolicy
-from replicated_proxy.core.visibility import OnError
+from replicated_proxy.settings.detecting import DetectionSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,50 +116,6 @@ class RewriteSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class DetectionSettings:
-    """How mode `private` finds out whether an image can be pulled without a password."""
-
-    on_error: OnError = OnError.PRIVATE
-    """What an image counts as whose registry gives no answer: `Private` (KOTS's rule) or `Public`."""
-    deadline: float = 1.0
-    """Seconds that a review waits for an answer that is not known yet, and never more than half of its own timeout."""
-    probe_seconds: float = 10.0
-    """How long a registry may take; the question goes on in the background after the review was answered."""
-    public_seconds: float = 3600.0
-    """How long "public" is good for; an older answer is used while it is asked anew."""
-    private_seconds: float = 600.0
-    """Likewise for "private"; shorter, since a package may be made public."""
-    error_seconds: float = 60.0
-    """Likewise for no answer."""
-    assume: Mapping[str, str] = field(
-        default_factory=lambda: {
-            "*.dkr.ecr.*.amazonaws.com": "Private",
-            "*.dkr.ecr.*.amazonaws.com.cn": "Private",
-            "mcr.microsoft.com": "Public",
-            "public.ecr.aws": "Public",
-            "registry.k8s.io": "Public",
-        }
-    )
-    """Registries that are not asked: `host` or `host/path-prefix` to `Public` or `Private`; a `*` stands for one label
-    of the host."""
-    allowed_networks: tuple[str, ...] = ()
-    """Networks (CIDR) that may be asked although they are private, loopback or link-local."""
-    internal_networks: tuple[str, ...] = ()
-    """More networks that are never asked: Pods' and Services' where they have public addresses."""
-    http_proxy: str = ""
-    """Egress proxy, `http://host:port`. It resolves the names of registries, so only names are checked then."""
-    ca_file: str = ""
-    """PEM file of authorities that registries' certificates may come from, beside the system's."""
-    most_verdicts: int = 10_000
-    """Answers that a replica remembers; a namespace's share is a twentieth."""
-    replicas_service: str = "replicated-proxy-operator-webhook-replicas.replicated-proxy-operator.svc"
-    """DNS name of the headless Service whose addresses are the webhook's replicas: the controller collects their
-    answers, so that they outlive the replicas."""
-    collect_seconds: float = 15.0
-    """Time between two collections."""
-
-
-@dataclass(frozen=True, slots=True)
 class ControllerSettings:
     """How the controller works."""
 
@@ -194,6 +151,10 @@ class WebhookSettings:
     """Plain HTTP port of /livez, /readyz and /metrics."""
     bind: str = "::"
     """Address to listen on; `::` takes IPv4 too."""
+    client_ca_file: str = ""
+    """PEM file of the authorities that callers' certificates have to come from; empty lets everybody ask."""
+    client_names: tuple[str, ...] = ()
+    """Names that such a certificate may carry, as common name or DNS name; empty takes any of these authorities."""
     drain_seconds: float = 10.0
     """After SIGTERM: go on serving, unready and with `Connection: close`, until endpoints have forgotten us."""
     shutdown_seconds: float = 10.0
@@ -204,18 +165,33 @@ class WebhookSettings:
     """MutatingWebhookConfiguration that gets the CA bundle."""
 
 
+class CertificateMode(Enum):
+    """Who makes the serving certificate."""
+
+    SELF_MANAGED = "SelfManaged"
+    CERT_MANAGER = "CertManager"
+    EXISTING_SECRET = "ExistingSecret"  # noqa: S105 - a word.
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateSettings:
-    """The self-managed serving certificate."""
+    """The serving certificate: who makes it, and how long it lasts where that is up to us."""
 
-    ca_days: int = 3650
-    """Lifetime of the certificate authority."""
-    leaf_days: int = 365
-    """Lifetime of the serving certificate."""
+    mode: CertificateMode = CertificateMode.SELF_MANAGED
+    """`SelfManaged` (the controller makes and renews it), `CertManager` (cert-manager does) or `ExistingSecret`
+    (somebody keeps `servingSecret` with `tls.crt`, `tls.key` and `ca.crt`)."""
+    ca_lifetime: timedelta = timedelta(days=3650)
+    """Lifetime of the certificate authority; it gets its successor after two thirds of it."""
+    leaf_lifetime: timedelta = timedelta(days=365)
+    """Lifetime of the serving certificate; it is renewed after two thirds of it."""
+    propagation_delay: timedelta = timedelta(minutes=2)
+    """How long a new CA bundle stands in the webhook configuration before a serving certificate relies on it: API
+    servers learn of it one after another. Self-managed certificates only."""
     ca_secret: str = "replicated-proxy-ca"  # noqa: S105 - the name of a Secret.
-    """Secret of the authority; only the controller reads it."""
+    """Secret of the authority; of the operator only the controller reads it, and only where it manages it."""
     serving_secret: str = "replicated-proxy-serving"  # noqa: S105 - the name of a Secret.
-    """Secret of the serving certificate, its key and the bundle as published."""
+    """Secret of the serving certificate (`tls.crt`), its key (`tls.key`) and the authorities that the API server trusts
+    (`ca.crt`)."""
     extra_names: tuple[str, ...] = ()
     """More DNS names for the serving certificate, where the API server calls the webhook by URL."""
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from replicated_proxy.certificates.documents import InvalidCertificate, ServingMaterial, read_serving
 from replicated_proxy.certificates.verifying import validity, verify_leaf
 from replicated_proxy.core.objects import Body
+from replicated_proxy.detection.trust import InvalidCaFile
 from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.webhook.callers import CallerAuthorities
 
 _log = logging.getLogger(__name__)
 
@@ -32,13 +34,16 @@ class MaterialHolder:
         context: to listen with, from the start to the end; it has no certificate of its own.
     """
 
-    def __init__(self, dns_name: str, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, dns_name: str, clock: Clock, metrics: Metrics, callers: CallerAuthorities | None = None) -> None:
         self._dns_name = dns_name
+        self._callers = callers or CallerAuthorities("")
         self._clock = clock
-        self._expiry = metrics.certificate_expiry.labels("serving")
+        self._metrics = metrics
+        self._refused = ""
         self._material: ServingMaterial | None = None
         self._current: ssl.SSLContext | None = None
         self.context = _new_context()
+        self._callers.apply(self.context)
         self.context.sni_callback = self._hand_over
 
     def update(self, secret: Body | None) -> None:
@@ -47,13 +52,14 @@ class MaterialHolder:
         What cannot be read or put on disk for a moment, and what nobody would trust while the one in use is trusted, is
         left alone: the certificate in use stays.
         """
-        if secret is None:
-            _log.warning("the serving Secret does not exist; the certificate in use stays")
-            return
         try:
-            self._take(read_serving(secret))
+            self._take(_read(secret))
         except (InvalidCertificate, OSError) as error:
+            self._refused = str(error)
             _log.warning("serving certificate not taken over, the one in use stays: %s", error)
+        else:
+            self._refused = ""
+        self._metrics.serving_refused.set(self._refused != "")
 
     def _take(self, material: ServingMaterial) -> None:
         """Serve this from the next handshake on, unless it is a step back."""
@@ -62,10 +68,10 @@ class MaterialHolder:
         problem = self._verify(material)
         if problem and self._material is not None and not self._verify(self._material):
             raise InvalidCertificate(problem)
-        self._current = load_context(material)
+        self._current = self._make_context(material)
         self._material = material
-        end = validity(material.chain)[1]
-        self._expiry.set(end.timestamp())
+        begin, end = validity(material.chain)
+        self._metrics.note_certificate("serving", begin, end)
         _log.info("serving certificate taken over", extra={"not_after": end.isoformat()})
 
     def key(self) -> bytes | None:
@@ -73,22 +79,52 @@ class MaterialHolder:
         return self._material.key if self._material is not None else None
 
     def problems(self) -> list[str]:
-        """Say why the API server would not trust this replica now."""
+        """Say why the API server would not trust this replica now, and what keeps a better certificate away.
+
+        A Secret that cannot be served is no problem while the certificate in use is good: the metric tells of it.
+        """
         if self._material is None:
-            return ["no serving certificate has been read yet"]
+            return [self._refused or "no serving certificate has been read yet"]
         problem = self._verify(self._material)
-        return [problem] if problem else []
+        return [text for text in (problem, self._refused) if text] if problem else []
 
     def _verify(self, material: ServingMaterial) -> str:
         """Verify as the API server will."""
         return verify_leaf(material.chain, material.bundle, self._dns_name, self._clock())
 
+    def _make_context(self, material: ServingMaterial) -> ssl.SSLContext:
+        """Make the context that handshakes are handed to: OpenSSL checks callers by its authorities."""
+        context = load_context(material)
+        self._callers.apply(context)
+        return context
+
+    def _follow_callers(self) -> None:
+        """Take over authorities of callers that have changed; what cannot be used leaves those before in force."""
+        if self._material is None or not self._callers.has_changed():
+            return
+        try:
+            self._current = self._make_context(self._material)
+        except (InvalidCaFile, InvalidCertificate, OSError) as error:
+            _log.warning("%s; the authorities that were read before stay in force", error)
+
     def _hand_over(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int | None:
         """Give a handshake to the newest context; OpenSSL calls this whether or not the client names a host."""
+        self._follow_callers()
         if self._current is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         connection.context = self._current
         return None
+
+
+def _read(secret: Body | None) -> ServingMaterial:
+    """Read the serving Secret.
+
+    Raises:
+        InvalidCertificate: it is not there, or cannot be served.
+    """
+    if secret is None:
+        raise InvalidCertificate("the serving Secret does not exist")
+    return read_serving(secret)
 
 
 def load_context(material: ServingMaterial) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ from replicated_proxy.certificates.documents import (
 from replicated_proxy.certificates.issuing import make_authority, make_leaf
 from serving import NAMES, NOW, a_secret
 
-AUTHORITY = make_authority(NOW, 10)
-LEAF = make_leaf(AUTHORITY, NAMES, NOW, 5)
+AUTHORITY = make_authority(NOW, timedelta(days=10))
+LEAF = make_leaf(AUTHORITY, NAMES, NOW, timedelta(days=5))
 GOOD = a_secret(serving_data(LEAF, AUTHORITY.certificate_pem))
 
 

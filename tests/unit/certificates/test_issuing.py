@@ -22,7 +22,7 @@ def test_names_are_the_forms_of_a_service() -> None:
 
 def test_authority_may_sign_leaves_only() -> None:
     """The authority is a critical CA of path length 0 on P-256 that may sign certificates."""
-    certificate = make_authority(NOW, 10).certificate
+    certificate = make_authority(NOW, timedelta(days=10)).certificate
     constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
     assert constraints.value == x509.BasicConstraints(ca=True, path_length=0)
@@ -34,7 +34,9 @@ def test_authority_may_sign_leaves_only() -> None:
 
 def test_leaf_names_the_service_and_serves_only() -> None:
     """The leaf carries every name and the use of a server, and is no authority."""
-    leaf = x509.load_pem_x509_certificate(make_leaf(make_authority(NOW, 10), NAMES, NOW, 5).certificate_pem)
+    leaf = x509.load_pem_x509_certificate(
+        make_leaf(make_authority(NOW, timedelta(days=10)), NAMES, NOW, timedelta(days=5)).certificate_pem
+    )
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert tuple(names.get_values_for_type(x509.DNSName)) == NAMES
     usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -44,8 +46,8 @@ def test_leaf_names_the_service_and_serves_only() -> None:
 
 def test_key_identifiers_link_leaf_and_authority() -> None:
     """Subject and authority key identifiers are there and agree; Python 3.13 clients insist."""
-    authority = make_authority(NOW, 10)
-    leaf = x509.load_pem_x509_certificate(make_leaf(authority, NAMES, NOW, 5).certificate_pem)
+    authority = make_authority(NOW, timedelta(days=10))
+    leaf = x509.load_pem_x509_certificate(make_leaf(authority, NAMES, NOW, timedelta(days=5)).certificate_pem)
     issuer = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     subject = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     assert issuer.key_identifier == subject.key_identifier
@@ -53,15 +55,18 @@ def test_key_identifiers_link_leaf_and_authority() -> None:
 
 def test_validity_begins_earlier_and_ends_with_the_authority() -> None:
     """NotBefore is ten minutes back, and a leaf never outlives its authority."""
-    authority = make_authority(NOW, 10)
-    leaf = x509.load_pem_x509_certificate(make_leaf(authority, NAMES, NOW, 400).certificate_pem)
+    authority = make_authority(NOW, timedelta(days=10))
+    leaf = x509.load_pem_x509_certificate(make_leaf(authority, NAMES, NOW, timedelta(days=400)).certificate_pem)
     assert leaf.not_valid_before_utc == NOW - timedelta(minutes=10)
     assert leaf.not_valid_after_utc == authority.certificate.not_valid_after_utc == NOW + timedelta(days=10)
 
 
 def test_serial_numbers_differ() -> None:
     """No two certificates share a serial number, and no two authorities a name."""
-    first, second = make_authority(NOW, 10).certificate, make_authority(NOW, 10).certificate
+    first, second = (
+        make_authority(NOW, timedelta(days=10)).certificate,
+        make_authority(NOW, timedelta(days=10)).certificate,
+    )
     assert first.serial_number != second.serial_number
     assert first.subject != second.subject
 
@@ -69,15 +74,15 @@ def test_serial_numbers_differ() -> None:
 def test_long_service_name_fits() -> None:
     """A Service and namespace of 63 letters each give a valid certificate, though no common name could hold them."""
     names = service_names("s" * 63, "n" * 63)
-    authority = make_authority(NOW, 10)
-    leaf = make_leaf(authority, names, NOW, 5)
+    authority = make_authority(NOW, timedelta(days=10))
+    leaf = make_leaf(authority, names, NOW, timedelta(days=5))
     assert not verify_leaf(leaf.certificate_pem, authority.certificate_pem, names[2], NOW)
 
 
 def test_keys_are_not_shown() -> None:
     """The representation of an authority or a leaf holds no key."""
-    authority = make_authority(NOW, 10)
-    leaf = make_leaf(authority, NAMES, NOW, 5)
+    authority = make_authority(NOW, timedelta(days=10))
+    leaf = make_leaf(authority, NAMES, NOW, timedelta(days=5))
     assert "PRIVATE" not in repr(leaf)
     assert "key" not in repr(authority)
 
@@ -85,8 +90,8 @@ def test_keys_are_not_shown() -> None:
 @pytest.mark.parametrize("name", [*NAMES, "127.0.0.1", "::1"])
 def test_leaf_is_trusted_for_each_name(name: str) -> None:
     """A client that trusts the authority accepts the leaf under each of its names."""
-    authority = make_authority(NOW, 10)
-    leaf = make_leaf(authority, (*NAMES, "127.0.0.1", "::1"), NOW, 5)
+    authority = make_authority(NOW, timedelta(days=10))
+    leaf = make_leaf(authority, (*NAMES, "127.0.0.1", "::1"), NOW, timedelta(days=5))
     assert not verify_leaf(leaf.certificate_pem, authority.certificate_pem, name, NOW)
 
 
@@ -100,15 +105,15 @@ def test_leaf_is_trusted_for_each_name(name: str) -> None:
 )
 def test_leaf_is_refused(name: str, moment: datetime) -> None:
     """Another name, or a time outside of its validity, is a problem that is put into words."""
-    authority = make_authority(NOW, 10)
-    leaf = make_leaf(authority, NAMES, NOW, 5)
+    authority = make_authority(NOW, timedelta(days=10))
+    leaf = make_leaf(authority, NAMES, NOW, timedelta(days=5))
     assert name in verify_leaf(leaf.certificate_pem, authority.certificate_pem, name, moment)
 
 
 def test_bundle_may_hold_several_authorities() -> None:
     """In a rotation the bundle of both authorities trusts a leaf of either; the other authority alone does not."""
-    old, new = make_authority(NOW, 10), make_authority(NOW, 10)
-    leaf = make_leaf(new, NAMES, NOW, 5).certificate_pem
+    old, new = make_authority(NOW, timedelta(days=10)), make_authority(NOW, timedelta(days=10))
+    leaf = make_leaf(new, NAMES, NOW, timedelta(days=5)).certificate_pem
     assert not verify_leaf(leaf, old.certificate_pem + new.certificate_pem, SERVER_NAME, NOW)
     assert verify_leaf(leaf, old.certificate_pem, SERVER_NAME, NOW)
 
@@ -118,7 +123,7 @@ def test_bundle_may_hold_several_authorities() -> None:
 )
 def test_damaged_pem_is_a_problem_and_no_crash(damaged: bytes) -> None:
     """Whatever stands in the place of a certificate, the answer is a sentence."""
-    authority = make_authority(NOW, 10)
-    leaf = make_leaf(authority, NAMES, NOW, 5).certificate_pem
+    authority = make_authority(NOW, timedelta(days=10))
+    leaf = make_leaf(authority, NAMES, NOW, timedelta(days=5)).certificate_pem
     assert verify_leaf(damaged, authority.certificate_pem, SERVER_NAME, NOW)
     assert verify_leaf(leaf, damaged, SERVER_NAME, NOW)
