@@ -11,10 +11,9 @@ import time
 from demo.local import tell_locally
 from demo.story import Story, hint
 from demo.telling import StepFailed, Teller
-from rig.clusters import NODE, choose
+from demo.visiting import tell_on_existing
+from rig.clusters import EXISTING, WHOLE, Wish, choose, make_whole
 from rig.errors import RigError
-from rig.images import build_operator_image
-from rig.node import Node
 
 
 def main() -> int:
@@ -22,10 +21,13 @@ def main() -> int:
     teller, started = Teller(), time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that SIGTERM takes the cluster down as Ctrl-C does.
     try:
-        kind, reason = choose(os.environ.get("CLUSTER") or None)
+        wish = Wish.read(os.environ)
+        kind, reason = choose(wish)
         teller.console.print(f"[bold]Cluster:[/bold] {kind} ({reason})")
-        if kind == NODE:
-            _tell_on_node(teller)
+        if kind in WHOLE:
+            _tell_whole(teller, kind)
+        elif kind == EXISTING:
+            tell_on_existing(teller, wish)
         else:
             tell_locally(teller)
     except (StepFailed, RigError) as error:
@@ -40,14 +42,15 @@ def main() -> int:
     return 0
 
 
-def _tell_on_node(teller: Teller) -> None:
-    """Tell the whole story on a node, and take it down."""
-    image = build_operator_image()
-    with Node() as node:
+def _tell_whole(teller: Teller, kind: str) -> None:
+    """Tell the whole story where Pods pull and run, and take the cluster down."""
+    cluster = make_whole(kind)
+    image = cluster.operator_image()
+    with cluster:
         keep = bool(os.environ.get("KEEP"))
-        Story(node, teller).tell(image, keep=keep)
+        Story(cluster, teller).tell(image, keep=keep)
         if keep:
-            teller.console.print(f"\n{hint(node.kubeconfig)}", markup=False)
+            teller.console.print(f"\n{hint(cluster.kubeconfig)}", markup=False)
             with contextlib.suppress(KeyboardInterrupt):
                 signal.pause()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 
@@ -27,13 +28,13 @@ def tell_locally(teller: Teller) -> None:
         installation = LocalInstallation(plane, provide(["helm"])["helm"], webhook=True)
         roles: list[RoleProcess] = []
         try:
-            _tell(_LocalStory(plane, teller), installation, Path(folder), roles)
+            _tell(AdmissionStory(plane, teller), installation, Path(folder), roles)
         finally:
             for role in roles:
                 role.stop()
 
 
-def _tell(story: _LocalStory, installation: LocalInstallation, folder: Path, roles: list[RoleProcess]) -> None:
+def _tell(story: AdmissionStory, installation: LocalInstallation, folder: Path, roles: list[RoleProcess]) -> None:
     """Tell the steps; started roles are noted as they come."""
     story.image_is_left_alone()
     with story.teller.step("The chart's objects applied, both roles started beside the control plane"):
@@ -46,17 +47,25 @@ def _tell(story: _LocalStory, installation: LocalInstallation, folder: Path, rol
     story.license_is_deleted()
 
 
-class _LocalStory:
-    """The steps with kubectl in hand."""
+class Kubectl(Protocol):
+    """A cluster that can be spoken to."""
 
-    def __init__(self, plane: ControlPlane, teller: Teller) -> None:
-        self._plane = plane
+    def kubectl(self, *args: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess calls it
+        """Run kubectl as the administrator."""
+
+
+class AdmissionStory:
+    """The steps with kubectl in hand: they need no registry, for no Pod is stored."""
+
+    def __init__(self, cluster: Kubectl, teller: Teller) -> None:
+        self._cluster = cluster
         self.teller = teller
 
     def image_is_left_alone(self) -> None:
         """Without the operator a Pod keeps its image."""
         with self.teller.step("A Pod with a private image, before the operator is there"):
-            self._plane.kubectl("create", "namespace", "my-app")
+            if not self._cluster.kubectl("get", "namespace", "my-app", "--ignore-not-found", "-o", "name").strip():
+                self._cluster.kubectl("create", "namespace", "my-app")
             await_that(lambda: self._found("serviceaccount", "default"), "the service account")
             self.teller.saw("image", self._dry_run())
             self.teller.check(holds=self._dry_run() == IMAGE, claim=IMAGE)
@@ -64,7 +73,7 @@ class _LocalStory:
     def image_is_rewritten(self) -> None:
         """License and Application applied: secret and rewritten image."""
         with self.teller.step("License and Application applied, the same Pod again"):
-            self._plane.kubectl("apply", "-f", "-", input=yaml.safe_dump_all([LICENSE, APPLICATION]))
+            self._cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all([LICENSE, APPLICATION]))
             await_that(lambda: self._found("secret", SECRET), "the pull secret")
             image = await_that(lambda: PROXIED if self._dry_run() == PROXIED else "", "the rewritten image")
             self.teller.saw("pull secret", SECRET)
@@ -73,16 +82,16 @@ class _LocalStory:
     def license_is_deleted(self) -> None:
         """Deleting the License revokes the secret and ends rewriting."""
         with self.teller.step("License deleted"):
-            self._plane.kubectl("delete", "license", "my-kots-app", "-n", "my-app")
+            self._cluster.kubectl("delete", "license", "my-kots-app", "-n", "my-app")
             await_that(lambda: not self._found("secret", SECRET), "the pull secret to be revoked")
             self.teller.saw("image", await_that(lambda: IMAGE if self._dry_run() == IMAGE else "", "no rewriting"))
 
     def _dry_run(self) -> str:
         """Return the image that a Pod would get."""
         command = ("run", "api", "-n", "my-app", f"--image={IMAGE}", "--dry-run=server", "-o", "json")
-        image: str = json.loads(self._plane.kubectl(*command))["spec"]["containers"][0]["image"]
+        image: str = json.loads(self._cluster.kubectl(*command))["spec"]["containers"][0]["image"]
         return image
 
     def _found(self, kind: str, name: str) -> str:
         """Return an object's name if it exists."""
-        return self._plane.kubectl("get", kind, name, "-n", "my-app", "--ignore-not-found", "-o", "name").strip()
+        return self._cluster.kubectl("get", kind, name, "-n", "my-app", "--ignore-not-found", "-o", "name").strip()

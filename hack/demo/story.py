@@ -1,4 +1,4 @@
-"""The story on a node: a private image refused, then pulled through the proxy; a public one that stays."""
+"""The story where Pods run: a private image refused, then pulled through the proxy; a public one that stays."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import yaml
 from demo.telling import Teller, await_that
 from rig.images import OperatorImage
 from rig.layout import PUBLIC_REGISTRY
-from rig.node import Node
 from rig.release import AUTHORITY, install_command, install_release
 from rig.roles import NAMESPACE as OPERATOR
+from rig.whole import WholeCluster
 
 IMAGE = "quay.io/my-org/api:v1.0.1"
 PROXIED = "proxy.replicated.com/proxy/my-kots-app/quay.io/my-org/api:v1.0.1"
@@ -47,7 +47,7 @@ APPLICATION: Json = {
 class Story:
     """The steps, in order; each leaves the cluster as the next one needs it."""
 
-    def __init__(self, node: Node, teller: Teller) -> None:
+    def __init__(self, node: WholeCluster, teller: Teller) -> None:
         self._node = node
         self._teller = teller
 

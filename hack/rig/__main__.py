@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig import binaries, clusters, packages
+from rig import binaries, clusters, kind, node, node_image
 from rig.errors import RigError
-from rig.images import build_operator_image
-from rig.node import load_into
 from rig.progress import say
 from rig.sweeping import python_environment
 from rig.waiting import wait_until
@@ -55,19 +53,19 @@ class RunningCluster:
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    kind, reason = clusters.choose(arguments.kind)
-    if RunningCluster.find(kind) is not None:
-        raise RigError(f"a {kind} is up already; `python -m rig down --kind {kind}` ends it")
-    say(f"cluster: {kind} ({reason})")
+    chosen, reason = clusters.choose(clusters.Wish(arguments.kind or ""))
+    if RunningCluster.find(chosen) is not None:
+        raise RigError(f"a {chosen} is up already; `python -m rig down --kind {chosen}` ends it")
+    say(f"cluster: {chosen} ({reason})")
     if arguments.detach:
-        _detach(kind)
+        _detach(chosen)
         return
     # As with Ctrl-C: unwind, and take the cluster down on the way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    cluster = clusters.make(kind)
+    cluster = clusters.make(chosen)
     try:
         cluster.up()
-        RunningCluster(kind, os.getpid(), str(cluster.kubeconfig)).write()
+        RunningCluster(chosen, os.getpid(), str(cluster.kubeconfig)).write()
         print(cluster.kubeconfig, flush=True)
         say("Ctrl-C ends it")
         signal.pause()
@@ -76,7 +74,7 @@ def _up(arguments: argparse.Namespace) -> None:
     finally:
         cluster.down()
         # Last: `down` takes it for the end.
-        RunningCluster.file(kind).unlink(missing_ok=True)
+        RunningCluster.file(chosen).unlink(missing_ok=True)
 
 
 def _detach(kind: str) -> None:
@@ -95,9 +93,9 @@ def _detach(kind: str) -> None:
 
 
 def _found(arguments: argparse.Namespace) -> RunningCluster:
-    kinds = [arguments.kind] if arguments.kind else clusters.KINDS
-    for kind in kinds:
-        if running := RunningCluster.find(kind):
+    kinds = [arguments.kind] if arguments.kind else clusters.OURS
+    for each in kinds:
+        if running := RunningCluster.find(each):
             return running
     raise RigError(f"no cluster is up ({', '.join(kinds)}); `python -m rig up` starts one")
 
@@ -114,22 +112,26 @@ def _kubeconfig(arguments: argparse.Namespace) -> None:
 
 def _load(arguments: argparse.Namespace) -> None:
     running = _found(arguments)
-    if running.kind != clusters.NODE:
+    if running.kind not in clusters.WHOLE:
         raise RigError(f"a {running.kind} has nothing that could run an image")
-    load_into(Path(running.kubeconfig).parent, arguments.archive)
+    load = node.load_into if running.kind == clusters.NODE else kind.load_into
+    load(Path(running.kubeconfig).parent, arguments.archive)
 
 
 def _build(arguments: argparse.Namespace) -> None:
     if arguments.kind == _HELM:
         print(binaries.provide(["helm"])["helm"])
         return
-    kind, _ = clusters.choose(arguments.kind)
-    if kind == clusters.CONTROL_PLANE:
+    chosen, _ = clusters.choose(clusters.Wish(arguments.kind or ""))
+    if chosen == clusters.CONTROL_PLANE:
         binaries.provide(binaries.CONTROL_PLANE)
         return
-    packages.ensure(packages.NODE)
-    binaries.provide(binaries.NODE)
-    print(build_operator_image().archive)
+    if chosen == clusters.KIND_ASSEMBLED:
+        node_image.provide_node_image()
+    # To make it is to build what it needs.
+    cluster = clusters.make_whole(chosen)
+    print(cluster.operator_image().archive)
+    cluster.down()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -144,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=explanation)
         command.set_defaults(action=action)
-        kinds = [*clusters.KINDS, _HELM] if action is _build else clusters.KINDS
+        kinds = [*clusters.OURS, _HELM] if action is _build else clusters.OURS
         command.add_argument("--kind", choices=kinds, help="default: the fullest that this machine can run")
         if name == "up":
             command.add_argument("--detach", action="store_true", help="return when it is ready; `down` ends it")

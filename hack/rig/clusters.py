@@ -3,16 +3,27 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rig import docker
 from rig.controlplane import ControlPlane
 from rig.errors import RigError
+from rig.existing import Existing
+from rig.kind import Kind
 from rig.node import Node
+from rig.whole import WholeCluster
 
-CONTROL_PLANE, NODE = "control-plane", "node"
-KINDS = (NODE, CONTROL_PLANE)
-"""What there is, the fullest first."""
+KIND, KIND_ASSEMBLED = "kind", "kind-assembled"
+NODE, CONTROL_PLANE, EXISTING = "node", "control-plane", "existing"
+KINDS = (KIND, NODE, CONTROL_PLANE, KIND_ASSEMBLED, EXISTING)
+"""What there is: those that may be chosen, the fullest first, and those that are only asked for."""
+OURS = (KIND, NODE, CONTROL_PLANE, KIND_ASSEMBLED)
+"""What the rig brings up and takes down."""
+WHOLE = (KIND, KIND_ASSEMBLED, NODE)
+"""On these, Pods pull images and run."""
 
 
 class Cluster(Protocol):
@@ -32,18 +43,62 @@ class Cluster(Protocol):
         """End it and leave nothing behind; may be called twice."""
 
 
-def choose(kind: str | None = None) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked for, if anything."""
+
+    kind: str = ""
+    context: str = ""
+    """An existing cluster, by its context in the kubeconfig."""
+    image: str = ""
+    """The operator's image, where an existing cluster can pull it."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Wish":
+        """Read it from the variables of the Makefile."""
+        return cls(*(environment.get(name, "") for name in ("CLUSTER", "CONTEXT", "IMAGE")))
+
+
+def choose(wish: Wish | None = None) -> tuple[str, str]:
     """Return the kind of cluster to use, and why, in words for the user.
 
-    Without a wish it is the fullest that this machine can run. There is room for two more: ``kind`` where Docker is,
-    and an existing cluster, the latter never chosen but only asked for.
+    Without a wish it is the fullest that this machine can run. An existing cluster is never chosen, nor is one that
+    somebody's kubeconfig happens to lead to: it takes the wish and the name of its context.
+
+    Raises:
+        RigError: there is no such kind, or what an existing cluster needs was not said.
     """
-    if kind is not None:
-        if kind not in KINDS:
-            raise RigError(f"no cluster of kind {kind!r}; there are: {', '.join(KINDS)}")
-        return kind, "asked for"
+    wish = wish or Wish()
+    if wish.kind and wish.kind not in KINDS:
+        raise RigError(f"no cluster of kind {wish.kind!r}; there are: {', '.join(KINDS)}")
+    _check_existing(wish)
+    if wish.kind:
+        return wish.kind, "asked for"
+    obstacle = obstacle_to_docker()
+    if not obstacle:
+        return KIND, "a Docker daemon answers"
     obstacle = obstacle_to_node()
-    return (CONTROL_PLANE, f"a node needs {obstacle}") if obstacle else (NODE, "Linux and root: the fullest here")
+    return (CONTROL_PLANE, f"a node needs {obstacle}") if obstacle else (NODE, "no Docker, but Linux and root")
+
+
+def _check_existing(wish: Wish) -> None:
+    if wish.kind == EXISTING:
+        missing = [name for name, value in (("CONTEXT", wish.context), ("IMAGE", wish.image)) if not value]
+        if missing:
+            raise RigError(
+                f"an existing cluster needs {' and '.join(f'{name}=…' for name in missing)}: CONTEXT names its context "
+                "in your kubeconfig, IMAGE the operator's image where the cluster can pull it"
+            )
+    elif wish.context:
+        raise RigError(f"CONTEXT={wish.context} is for an existing cluster: say CLUSTER={EXISTING} too, or neither")
+
+
+def obstacle_to_docker() -> str:
+    """Return what keeps this machine from running kind; empty if nothing does."""
+    if sys.platform != "linux":
+        # What runs in containers beside the cluster is built for this machine.
+        return f"Linux, this is {sys.platform}"
+    return "" if docker.find() is not None else "a Docker daemon that answers"
 
 
 def obstacle_to_node() -> str:
@@ -58,5 +113,32 @@ def obstacle_to_node() -> str:
 
 
 def make(kind: str) -> Cluster:
-    """Return a cluster of that kind, not yet up; builds and installs what it needs."""
-    return Node() if kind == NODE else ControlPlane()
+    """Return a cluster of that kind, one of ours, not yet up; builds and installs what it needs."""
+    return ControlPlane() if kind == CONTROL_PLANE else make_whole(kind)
+
+
+def make_whole(kind: str) -> WholeCluster:
+    """Return a cluster of that kind on which Pods run, not yet up.
+
+    Raises:
+        RigError: the kind is another.
+    """
+    makers: Mapping[str, Callable[[], WholeCluster]] = {
+        NODE: Node,
+        KIND: Kind,
+        KIND_ASSEMBLED: lambda: Kind(assembled=True),
+    }
+    if kind not in makers:
+        raise RigError(f"no Pods run on a cluster of kind {kind!r} of ours; use one of: {', '.join(WHOLE)}")
+    return makers[kind]()
+
+
+def kind_for_tests(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the kind of cluster for tests with Pods: what CLUSTER asks for, otherwise what this machine can run."""
+    return choose(Wish(environment.get("CLUSTER", "")))[0]
+
+
+def open_existing(wish: Wish) -> Existing:
+    """Return the existing cluster that was asked for."""
+    choose(wish)
+    return Existing(wish.context)

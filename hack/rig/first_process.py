@@ -17,16 +17,8 @@ from pathlib import Path
 from rig import containerd, dns, kubelet, namespaces, upstream
 from rig.authority import Authority
 from rig.controlplane import ControlPlane, ControlPlaneOptions
-from rig.layout import (
-    API_SERVER_PORT,
-    HANGING_ADDRESS,
-    NODE_ADDRESS,
-    NODE_NAME,
-    PROXY_NAMES,
-    REGISTRY_NAME,
-    UPSTREAM_ADDRESS,
-    Layout,
-)
+from rig.layout import API_SERVER_PORT, HANGING_ADDRESS, NODE_ADDRESS, NODE_NAME, Layout
+from rig.outside import stand_in_settings, write_stand_in_settings
 from rig.processes import Process, run
 from rig.waiting import port_answers
 
@@ -64,7 +56,7 @@ class FirstProcess:
 
     def run(self) -> None:
         """Bring everything up, then stay until told to end."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+        hold_signals()
         namespaces.prepare(self._layout, self._settings.private_registries)
         self._write_configurations()
         # Independent of the API server, so they start up beside it.
@@ -87,39 +79,20 @@ class FirstProcess:
         names.wait_ready(dns.is_ready, what="the cluster's names", seconds=_READY_SECONDS)
         self._layout.ready.touch()
         with hanging:
-            self._reap()
+            reap()
 
     def _write_configurations(self) -> None:
         layout, registries = self._layout, self._settings.private_registries
         containerd.write_configuration(layout, self._settings.binaries)
         kubelet.write_configuration(layout, self._authority)
         dns.write_configuration(layout, self._authority, registries)
-        self._write_stand_in_settings()
-
-    def _write_stand_in_settings(self) -> None:
-        given = self._upstream
-        pair = self._authority.server("stand-in", [*PROXY_NAMES, NODE_ADDRESS])
-        # What vendors push to Replicated itself lies in the same registry, which has no name of its own for that.
-        addresses = {host: host for host in self._settings.private_registries} | {REGISTRY_NAME: UPSTREAM_ADDRESS}
-        registries = {
-            host: {"url": f"https://{address}", "user": given.user, "password": given.password}
-            for host, address in addresses.items()
-        }
-        settings = {
-            "address": NODE_ADDRESS,
-            "certificate": str(pair.certificate),
-            "key": str(pair.key),
-            "certificate_authority": str(self._layout.certificate_authority),
-            "licenses": str(self._layout.licenses),
-            "upstreams": registries,
-        }
-        (self._layout.etc / "stand-in.json").write_text(json.dumps(settings, indent=2))
+        write_stand_in_settings(layout, self._authority, self._upstream, registries)
 
     def _python(self, name: str, module: str, arguments: Sequence[str]) -> Process:
         return Process(name, [sys.executable, "-m", module, *arguments], log=self._layout.logs / f"{name}.log")
 
     def _stand_in(self) -> Process:
-        return self._python("stand-in", "rig.stand_in_server", [str(self._layout.etc / "stand-in.json")])
+        return self._python("stand-in", "rig.stand_in_server", [str(stand_in_settings(self._layout))])
 
     def _forwarder(self) -> Process:
         arguments = [str(self._settings.listener), NODE_ADDRESS, str(API_SERVER_PORT)]
@@ -158,14 +131,19 @@ class FirstProcess:
         path = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
         agent.wait_ready(lambda: plane.kubectl(*query, path) == "True", what="a ready node", seconds=_READY_SECONDS)
 
-    @staticmethod
-    def _reap() -> None:
-        """Bury the orphans that end up with a first process, until SIGTERM."""
-        while signal.sigwait({signal.SIGCHLD, signal.SIGTERM}) != signal.SIGTERM:
-            # Signals of the same kind merge: one SIGCHLD may stand for several children.
-            with suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
+
+def hold_signals() -> None:
+    """Keep for ``reap`` what it waits for. The first process of namespaces does this before it starts anything."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+
+
+def reap() -> None:
+    """Bury the orphans that end up with a first process, until SIGTERM."""
+    while signal.sigwait({signal.SIGCHLD, signal.SIGTERM}) != signal.SIGTERM:
+        # Signals of the same kind merge: one SIGCHLD may stand for several children.
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
 
 
 if __name__ == "__main__":

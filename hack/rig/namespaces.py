@@ -52,18 +52,28 @@ def prepare(layout: Layout, private_registries: Sequence[str]) -> None:
         _bind_text(layout, Path("/proc/sys") / name, f"{value}\n")
     _bind_text(layout, Path("/etc/hosts"), hosts_file(private_registries))
     _bind_text(layout, Path("/etc/resolv.conf"), f"nameserver {DNS_ADDRESS}\n")
-    _prepare_network([*names_by_address(private_registries), DNS_ADDRESS])
+    prepare_network([*names_by_address(private_registries), DNS_ADDRESS])
 
 
 def entering(layout: Layout) -> list[str]:
     """Return what to put before a command so that it runs inside the node."""
-    parent = layout.process_id.read_text()
+    target = namespaces_of(layout.process_id, layout.logs / "first-process.log")
+    return ["nsenter", "--target", target, *_NAMESPACES, "--"]
+
+
+def namespaces_of(process_id: Path, log: Path) -> str:
+    """Return the ID of the process whose namespaces they are.
+
+    Raises:
+        RigError: it has ended; its log says why.
+    """
+    parent = process_id.read_text()
     # What we started is unshare; the namespaces are those of its only child.
     file = Path(f"/proc/{parent}/task/{parent}/children")
     children = file.read_text().split() if file.exists() else []
     if not children:
-        raise RigError(f"the node has ended\n{tail_of(layout.logs / 'first-process.log')}")
-    return ["nsenter", "--target", children[0], *_NAMESPACES, "--"]
+        raise RigError(f"what ran there has ended\n{tail_of(log)}")
+    return children[0]
 
 
 def refuse_hidden_folders(needed: Iterable[Path]) -> None:
@@ -90,7 +100,8 @@ def _bind_text(layout: Layout, target: Path, text: str) -> None:
     _bind(source, target)
 
 
-def _prepare_network(addresses: Sequence[str]) -> None:
+def prepare_network(addresses: Sequence[str], gateway: str = GATEWAY_ADDRESS) -> None:
+    """Give these namespaces addresses of their own, and a default route that leads nowhere."""
     run(["ip", "link", "set", "lo", "up"])
     # A bridge without ports: not every kernel has the "dummy" device, and an address needs one.
     run(["ip", "link", "add", "rig0", "type", "bridge"])
@@ -98,5 +109,5 @@ def _prepare_network(addresses: Sequence[str]) -> None:
         run(["ip", "address", "add", f"{address}/{PREFIX_LENGTH}", "dev", "rig0"])
     run(["ip", "link", "set", "rig0", "up"])
     # Leads nowhere, but programs look at the default route to learn the node's address.
-    run(["ip", "route", "add", "default", "via", GATEWAY_ADDRESS])
+    run(["ip", "route", "add", "default", "via", gateway])
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

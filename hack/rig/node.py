@@ -13,25 +13,24 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rig import archives, binaries, cgroups, containerd, packages, upstream
 from rig.authority import Authority
 from rig.cache import REPOSITORY, cache_folder
 from rig.errors import RigError
 from rig.kubeconfig import Server, write_kubeconfig
-from rig.layout import NODE_ADDRESS, PAUSE_IMAGE, Layout, names_by_address
+from rig.layout import NODE_ADDRESS, PAUSE_IMAGE, REGISTRY_NETWORK, Layout, names_by_address
 from rig.namespaces import UNSHARE, entering, refuse_hidden_folders
 from rig.processes import Process, run
 from rig.progress import step
 from rig.stand_in import StandIn
 from rig.sweeping import Sweeping, python_environment
+from rig.whole import WholeCluster
 
 _READY_SECONDS = 180
 
 
-class Node:
+class Node(WholeCluster):
     """One node with its control plane, its registries and the stand-in; a context manager."""
 
     def __init__(self, private_registries: Sequence[str] = ("quay.io",)) -> None:
@@ -52,6 +51,11 @@ class Node:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig; works on the host, through the loopback interface."""
         return self._layout.kubeconfig
+
+    @property
+    def registry_networks(self) -> Sequence[str]:
+        """Nothing of the cluster is there."""
+        return [REGISTRY_NETWORK]
 
     @property
     def address(self) -> str:
@@ -87,48 +91,20 @@ class Node:
         """Run a command inside the node: its network, its names, its mounts, its processes."""
         return run([*self._nsenter(), *command], stdin=stdin)
 
-    def kubectl(self, *args: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess calls it
-        """Run kubectl as the administrator and return what it printed."""
-        return run([str(self.binaries["kubectl"]), f"--kubeconfig={self.kubeconfig}", *args], stdin=input)
-
-    def helm(self, *args: str) -> str:
-        """Run helm as the administrator; its caches stay in the working folder."""
-        environment = {
-            "KUBECONFIG": str(self.kubeconfig),
-            **{f"HELM_{kind}_HOME": str(self.workdir / "helm" / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")},
-        }
-        return run([str(self.binaries["helm"]), *args], env=environment)
-
     def load_image(self, archive: Path) -> None:
         """Put an image archive on the node."""
         ctr = [str(self.binaries["ctr"]), *containerd.import_arguments(archive.resolve())]
         self.run(ctr)
 
-    def push_private_image(self, name: str) -> None:
-        """Make an image of that name in the private registry behind the proxy; its program waits for its end."""
-        self._push(name, upstream.address_of(name, self._private_registries), self._upstream)
-
-    def push_public_image(self, name: str) -> None:
-        """Make such an image in a registry that asks for no password, whether the public one or one in the cluster."""
-        self._push(name, name, None)
-
     @contextmanager
     def outage(self, registry: str) -> Iterator[None]:
-        """Refuse connections to a registry for a while, as if it were not there."""
+        """Refuse connections to a registry, the proxy included, for a while, as if it were not there."""
         address = next(
             address for address, names in names_by_address(self._private_registries).items() if registry in names
         )
-        rule = [
-            "INPUT",
-            "--destination",
-            address,
-            "--protocol",
-            "tcp",
-            "--jump",
-            "REJECT",
-            "--reject-with",
-            "tcp-reset",
-        ]
+        # Its port alone: the proxy shares its address with the API server.
+        rule = ["INPUT", "--destination", address, "--protocol", "tcp", "--destination-port", "443"]
+        rule += ["--jump", "REJECT", "--reject-with", "tcp-reset"]
         iptables = ["env", f"PATH={_environment()['PATH']}", "iptables", "--wait"]
         self.run([*iptables, "--insert", *rule])
         try:
@@ -136,28 +112,10 @@ class Node:
         finally:
             self.run([*iptables, "--delete", *rule])
 
-    def __enter__(self) -> Self:
-        """Bring it up."""
-        self.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take it down."""
-        self.down()
-
-    def _push(self, name: str, target: str, user: upstream.Upstream | None) -> None:
-        registry = target.partition("/")[0]
-        with tempfile.TemporaryDirectory(dir=self.workdir) as folder:
-            archive = archives.pack(self.binaries["pause"], name, Path(folder) / "image.tar")
-            # NO_PROXY: what the host goes through is out of reach here.
-            environment = ["NO_PROXY=*", f"SSL_CERT_FILE={self.certificate_authority}", f"HOME={folder}"]
-            crane = [*self._nsenter(), "env", *environment, str(self.binaries["crane"])]
-            if user is not None:
-                login = ["auth", "login", registry, "--username", user.user, "--password-stdin"]
-                run([*crane, *login], stdin=user.password)
-            run([*crane, "push", str(archive), target])
+    def _crane(self, home: Path) -> list[str]:
+        # NO_PROXY: what the host goes through is out of reach here.
+        environment = ["NO_PROXY=*", f"SSL_CERT_FILE={self.certificate_authority}", f"HOME={home}"]
+        return [*self._nsenter(), "env", *environment, str(self.binaries["crane"])]
 
     def _start(self) -> None:
         authority = Authority.create(self._layout.pki)

@@ -48,12 +48,14 @@ class LocalInstallation:
         for document in documents:
             if document["kind"] == "MutatingWebhookConfiguration" and self._webhook_port:
                 for entry in document["webhooks"]:
-                    entry["clientConfig"] = {"url": f"https://localhost:{self._webhook_port}/mutate"}
+                    del entry["clientConfig"]["service"]
+                    entry["clientConfig"]["url"] = f"https://localhost:{self._webhook_port}/mutate"
         return documents
 
     def render_all(self, values: Json | None = None) -> list[Json]:
-        """Render the chart as it is."""
+        """Render the chart as it is, but for what `helm test` runs."""
         command = [str(self._helm), "template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
+        command.append("--skip-tests")
         return read_manifests(run(command, stdin=json.dumps(values or {})))
 
     def settings(self, values: Json | None = None) -> Json:

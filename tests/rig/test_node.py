@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,21 +23,20 @@ _PROXIED = f"proxy.replicated.com/proxy/my-kots-app/{_IMAGE}"
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
+def node(bare_node: Node) -> Node:
     """A node with a private image and a license for it."""
-    with Node() as node:
-        node.push_private_image(_IMAGE)
-        node.stand_in.issue("abc", "my-kots-app")
-        auth = base64.b64encode(b"LICENSE_ID:abc").decode()
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "pull"},
-            "type": "kubernetes.io/dockerconfigjson",
-            "stringData": {".dockerconfigjson": json.dumps({"auths": {"proxy.replicated.com": {"auth": auth}}})},
-        }
-        node.kubectl("apply", "--filename=-", input=json.dumps(secret))
-        yield node
+    bare_node.push_private_image(_IMAGE)
+    bare_node.stand_in.issue("abc", "my-kots-app")
+    auth = base64.b64encode(b"LICENSE_ID:abc").decode()
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "pull"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": json.dumps({"auths": {"proxy.replicated.com": {"auth": auth}}})},
+    }
+    bare_node.kubectl("apply", "--filename=-", input=json.dumps(secret))
+    return bare_node
 
 
 def _create_pod(node: Node, name: str, image: str, *secrets: str) -> None:

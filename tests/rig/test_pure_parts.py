@@ -14,7 +14,6 @@ from rig.archives import pack
 from rig.authority import Authority
 from rig.cache import digest_of, scratch
 from rig.cgroups import hierarchies
-from rig.clusters import choose
 from rig.dns import zone_file
 from rig.errors import RigError
 from rig.flags import SERVICE_NETWORK
@@ -185,10 +184,3 @@ def test_packed_archive_runs_its_one_program(tmp_path: Path) -> None:
         manifest = json.load(tar.extractfile("manifest.json") or archive.open())
     assert configuration["config"]["Entrypoint"] == ["/pause"]
     assert manifest[0]["RepoTags"] == ["quay.io/my-org/api:v1.0.1"]
-
-
-def test_unknown_kind_of_cluster_is_refused() -> None:
-    """The message names what there is."""
-    assert choose("control-plane") == ("control-plane", "asked for")
-    with pytest.raises(RigError, match="node, control-plane"):
-        choose("kind")
