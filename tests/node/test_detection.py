@@ -22,25 +22,29 @@ REPLICAS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
-    """Images that are there for the tests of this module."""
+class Own:
+    """An image in a registry inside the cluster."""
 
-    public: str
-    own: str
-    """In a registry inside the cluster."""
+    image: str
     namespace: str
     """Where that registry runs."""
 
 
 @pytest.fixture(scope="module")
-def images(installed: Installed) -> Iterator[Images]:
-    """A public image, and one in a registry that runs as a Pod of the cluster."""
+def public(installed: Installed) -> str:
+    """An image that its registry gives to everybody."""
     installed.node.push_public_image(PUBLIC)
+    return PUBLIC
+
+
+@pytest.fixture(scope="module")
+def own(installed: Installed) -> Iterator[Own]:
+    """An image in a registry that runs as a Pod of the cluster."""
     namespace = installed.create_namespace("registry")
     host = run_registry(installed, namespace)
-    own = f"{host}/team/service:v1"
-    installed.node.push_public_image(own)
-    yield Images(PUBLIC, own, namespace)
+    found = Own(f"{host}/team/service:v1", namespace)
+    installed.node.push_public_image(found.image)
+    yield found
     installed.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
@@ -72,46 +76,47 @@ def debug(installed: Installed, namespace: str, pod: str, image: str) -> str:
     return installed.kubectl_with_warnings(*arguments, "--profile=general")
 
 
-def test_public_image_stays_and_runs(installed: Installed, licensed: str, images: Images) -> None:
+def test_public_image_stays_and_runs(installed: Installed, licensed: str, public: str) -> None:
     """What its registry gives to everybody keeps its name, needs no pull secret, and is pulled from there."""
-    installed.apply(a_pod(licensed, "public", images.public))
+    installed.apply(a_pod(licensed, "public", public))
 
     pod = installed.await_pod(licensed, "test=public")
 
-    assert images_of(pod) == [images.public]
+    assert images_of(pod) == [public]
     assert "imagePullSecrets" not in pod["spec"]
 
 
 def test_private_image_beside_a_public_one_is_rewritten_and_runs(
-    installed: Installed, licensed: str, images: Images
+    installed: Installed, licensed: str, public: str
 ) -> None:
     """Each image of a Pod is decided by its own registry, and all of them are pulled."""
-    installed.apply(a_pod(licensed, "both", images.public, IMAGE))
+    installed.apply(a_pod(licensed, "both", public, IMAGE))
 
     pod = installed.await_pod(licensed, "test=both")
 
-    assert images_of(pod) == [images.public, PROXIED]
+    assert images_of(pod) == [public, PROXIED]
     assert pod["spec"]["imagePullSecrets"] == [{"name": SECRET}]
     assert json.loads(pod["metadata"]["annotations"]["proxy.kots.io/original-images"]) == {"containers/c1": IMAGE}
 
 
+@pytest.mark.own_node
 def test_registry_on_the_cluster_s_own_network_is_left_alone(
-    installed: Installed, licensed: str, images: Images
+    installed: Installed, licensed: str, own: Own, public: str
 ) -> None:
     """A name that leads to a Service is somebody's own registry: not asked, not rewritten, and its image runs."""
     untouched = ("untouched", "internal-host")
     before = installed.webhook_figures("images_total")[untouched]
-    installed.apply(a_pod(licensed, "own", images.own, images.public))
+    installed.apply(a_pod(licensed, "own", own.image, public))
 
     pod = installed.await_pod(licensed, "test=own")
 
-    own = installed.kubectl("logs", "registry", "-n", images.namespace)
-    public = (installed.node.workdir / "logs" / "public.log").read_text()
-    assert images_of(pod) == [images.own, images.public]
+    seen_by_own = installed.kubectl("logs", "registry", "-n", own.namespace)
+    seen_by_public = (installed.node.workdir / "logs" / "public.log").read_text()
+    assert images_of(pod) == [own.image, public]
     assert installed.webhook_figures("images_total")[untouched] == before + 1
     # It names itself to registries that it asks.
-    assert (OPERATOR in public, OPERATOR in own) == (True, False)
-    assert "containerd" in own
+    assert (OPERATOR in seen_by_public, OPERATOR in seen_by_own) == (True, False)
+    assert "containerd" in seen_by_own
 
 
 def slow_reviews(installed: Installed) -> int:
@@ -156,10 +161,10 @@ def test_debug_container_of_a_rewritten_pod_is_pulled_through_the_proxy(installe
 
 
 def test_debug_container_of_a_pod_without_the_secret_is_left_alone(
-    installed: Installed, licensed: str, images: Images
+    installed: Installed, licensed: str, public: str
 ) -> None:
     """A Pod that cannot get the pull secret any more keeps the image as written, and kubectl says why."""
-    installed.apply(a_pod(licensed, "plain", images.public))
+    installed.apply(a_pod(licensed, "plain", public))
     installed.await_pod(licensed, "test=plain")
 
     said = debug(installed, licensed, "plain", IMAGE)
@@ -171,11 +176,11 @@ def test_debug_container_of_a_pod_without_the_secret_is_left_alone(
     assert "pull secret" in said
 
 
-def test_image_volume_is_rewritten_and_mounted(installed: Installed, licensed: str, images: Images) -> None:
+def test_image_volume_is_rewritten_and_mounted(installed: Installed, licensed: str, public: str) -> None:
     """A private image that a volume names is pulled through the proxy, and the container finds its files."""
     image = "quay.io/my-org/data:v1"
     installed.node.push_private_image(image)
-    pod = a_pod(licensed, "volume", images.public)
+    pod = a_pod(licensed, "volume", public)
     pod["spec"]["volumes"] = [{"name": "data", "image": {"reference": image, "pullPolicy": "Always"}}]
     # Runs the program that is in the volume.
     pod["spec"]["containers"][0] |= {
@@ -188,7 +193,7 @@ def test_image_volume_is_rewritten_and_mounted(installed: Installed, licensed: s
 
     (reference,) = [volume["image"]["reference"] for volume in running["spec"]["volumes"] if "image" in volume]
     assert reference == f"proxy.replicated.com/proxy/my-kots-app/{image}"
-    assert images_of(running) == [images.public]
+    assert images_of(running) == [public]
     assert running["spec"]["imagePullSecrets"] == [{"name": SECRET}]
 
 

@@ -12,11 +12,11 @@ import yaml
 from operating import LICENSE_ID, SECRET, a_license, an_application, content_of, foreign_secret
 from rig.images import build_operator_image
 from rig.node import Node
-from rig.release import install_release
+from rig.release import install_release, render_release
 from rig.roles import CHART, NAMESPACE, RELEASE
 from rig.waiting import wait_until
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.own_node]
 Json = dict[str, Any]
 LEASE = "replicated-proxy-controller"
 
@@ -61,7 +61,7 @@ def controllers(node: Node) -> set[str]:
 def upgrade(node: Node, *values: str) -> None:
     """Change the release's values."""
     settings = [argument for value in values for argument in ("--set", value)]
-    where = ("--namespace", NAMESPACE, "--reuse-values", "--wait", "--timeout", "3m")
+    where = ("--namespace", NAMESPACE, "--reset-then-reuse-values", "--wait", "--timeout", "3m")
     node.helm("upgrade", RELEASE, str(CHART), *where, *settings)
 
 
@@ -121,3 +121,34 @@ def test_uninstall_with_clean_up_removes_ours_and_only_ours(node: Node) -> None:
     assert secret(node, "foreign") == foreign
     assert [name for name in home if "replicated-proxy" in name] == []
     assert [name for name in webhooks + accounts if RELEASE in name] == []
+
+
+def test_plain_manifests_install_the_same_without_hooks(node: Node) -> None:
+    """`helm template | kubectl apply` brings both roles up and to work; applied once more it changes nothing."""
+    image = build_operator_image()
+    node.load_image(image.archive)
+    manifests = render_release(node, image)
+    assert "helm.sh/hook" not in manifests
+
+    def apply() -> dict[str, int]:
+        node.kubectl("apply", "--server-side", "-f", "-", input=manifests)
+        for role in ("controller", "webhook"):
+            node.kubectl("rollout", "status", f"deployment/{RELEASE}-{role}", "-n", NAMESPACE, "--timeout=180s")
+        items = get(node, "deployments", "-n", NAMESPACE)["items"]
+        return {item["metadata"]["name"]: item["metadata"]["generation"] for item in items}
+
+    before = apply()
+    # The License outlived the release.
+    wait_until(lambda: secret(node, "app"), what="the pull secret", seconds=60)
+    bundle = caller(node)["caBundle"]
+
+    assert bundle
+    assert apply() == before
+    assert caller(node)["caBundle"] == bundle
+
+
+def caller(node: Node) -> Json:
+    """Read how the API server calls the webhook."""
+    (hook,) = get(node, "mutatingwebhookconfiguration", RELEASE)["webhooks"]
+    found: Json = hook["clientConfig"]
+    return found

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from prometheus_client import Counter
 
 from replicated_proxy.core.admission import MARKS, PodReview, Verdict, review_pod
+from replicated_proxy.core.askers import asker_of
 from replicated_proxy.core.images import ImageReference
 from replicated_proxy.core.rewriting import RewritePolicy
 from replicated_proxy.core.routes import RoutingTable
@@ -88,19 +89,20 @@ class _Lookup:
     """Looks images up for one review and remembers which ones nobody knows.
 
     Attributes:
+        asker: the namespace, as `core/askers.py` calls it.
         unknown: the images to ask about, in the order of the Pod.
         revision: the detector's, before anything was looked up.
     """
 
-    def __init__(self, detector: Detector, namespace: str) -> None:
+    def __init__(self, detector: Detector, asker: str) -> None:
         self._detector = detector
-        self._namespace = namespace
+        self.asker = asker
         self.unknown: list[ImageReference] = []
         self.revision = detector.revision
 
     def visibility_of(self, reference: ImageReference) -> Visibility:
         """Return what is known; what is not stands in as private until the answer is there."""
-        found = self._detector.look_up(reference, self._namespace)
+        found = self._detector.look_up(reference, self.asker)
         if found is None:
             self.unknown.append(reference)
             return Visibility.PRIVATE
@@ -108,7 +110,7 @@ class _Lookup:
 
     def settle(self, reference: ImageReference) -> Visibility:
         """Return what an image counts as, known or not."""
-        return self._detector.settle(reference, self._namespace)
+        return self._detector.settle(reference, self.asker)
 
 
 class ReviewHandler:
@@ -162,7 +164,7 @@ class ReviewHandler:
                     counter.inc(amount)
                 return self._finish(received, known.tail, begin)
         question = _Question(received, table, key, begin, size)
-        lookup = _Lookup(self._detector, received.namespace)
+        lookup = _Lookup(self._detector, asker_of(received.namespace, table.names) if table is not None else "")
         verdict = self._judge(question, lookup.visibility_of)
         if lookup.unknown:
             return Undecided(partial(self._answer_late, question, lookup))
@@ -173,7 +175,7 @@ class ReviewHandler:
         self._waiting += question.size
         try:
             left = seconds if self._waiting <= _MOST_WAITING else 0.0
-            await self._detector.find_out(lookup.unknown, question.received.namespace, left)
+            await self._detector.find_out(lookup.unknown, lookup.asker, left)
             return self._conclude(question, self._judge(question, lookup.settle), None)
         except Exception as error:  # noqa: BLE001 - likewise.
             return self._fail(question, error)

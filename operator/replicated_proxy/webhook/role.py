@@ -18,6 +18,7 @@ from replicated_proxy.kube.watching import follow_object
 from replicated_proxy.settings import Settings
 from replicated_proxy.telemetry.health import HealthChecks, HealthServer
 from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.webhook.callers import CallerAuthorities
 from replicated_proxy.webhook.handler import ReviewHandler
 from replicated_proxy.webhook.material import MaterialHolder
 from replicated_proxy.webhook.server import ReviewServer
@@ -43,7 +44,11 @@ class WebhookRole:
         registries: Registries,
         clock: Clock | None = None,
     ) -> None:
-        """Take what to ask registries by; it is closed at the end."""
+        """Take what to ask registries by; it is closed at the end.
+
+        Raises:
+            InvalidCaFile: `webhook.clientCaFile` cannot be used.
+        """
         webhook = settings.webhook
         clock = clock or SystemClock()
         self._registries = registries
@@ -52,11 +57,17 @@ class WebhookRole:
         self._settings = settings
         self._client = client
         self._tables = TableHolder()
-        self._material = MaterialHolder(webhook_name(webhook.service_name, settings.namespace), clock.now, metrics)
+        name, callers = (
+            webhook_name(webhook.service_name, settings.namespace),
+            CallerAuthorities(webhook.client_ca_file),
+        )
+        self._material = MaterialHolder(name, clock.now, metrics, callers)
         handler = ReviewHandler(self._tables, settings.policy(), self._detector, metrics)
         shared = {PATH: SharedVerdicts(self._detector, self._material.key)}
         self.server = ReviewServer(webhook, self._material.context, handler.answer, metrics, shared)
         checks = HealthChecks(ready=self.problems)
+        metrics.note_ready(checks.ready)
+        metrics.table_outdated.set_function(lambda: float(self._tables.outdated))
         self.health = HealthServer(webhook.health_port, checks, metrics.registry, webhook.bind)
         self._complete = asyncio.Event()
         self.serving = asyncio.Event()

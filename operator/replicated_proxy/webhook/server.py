@@ -25,6 +25,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from replicated_proxy.settings import WebhookSettings
 from replicated_proxy.telemetry.listeners import open_listener
 from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.webhook.callers import caller_check
 from replicated_proxy.webhook.connections import Acceptor, Connection, ConnectionBook
 from replicated_proxy.webhook.handler import Undecided
 from replicated_proxy.webhook.overload import DelayGate
@@ -40,6 +41,9 @@ _MOST_PENDING: Final = 32 * 1024 * 1024  # Bytes announced by bodies that are st
 _SMALL_BODY: Final = 32 * 1024
 _BODY_SECONDS: Final = 10.0
 _LINGERING_SECONDS: Final = 1.0  # For the rest of a refused body: long enough for the error to be read.
+# For answers that are on their way when the time for reviews is over, and again for what has to be cancelled. Not 0,
+# which aiohttp takes for "however long it takes".
+_ENDING_SECONDS: Final = 0.5
 _KEEPALIVE_SECONDS: Final = 120.0  # The API server drops idle connections after 90 s; it has to be the first.
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -72,14 +76,15 @@ class ReviewServer:
         self._extras = extras or {}
         self._context = context
         self._answer = answer
+        self._check_caller = caller_check(settings)
         self._refused = metrics.requests_refused
         self._book = ConnectionBook(self._count)
         metrics.connections.set_function(lambda: len(self._book))
         self._gate = DelayGate()
         self._responses = Responses()
         self._pending = 0
+        self._running = 0
         self._quiet = asyncio.Event()
-        self._quiet.set()
         self._server: web.Server | None = None
         self._acceptor: Acceptor | None = None
         self.draining = False
@@ -112,10 +117,12 @@ class ReviewServer:
         self._acceptor.start()
 
     async def stop(self) -> None:
-        """Stop listening and finish what is in flight, in bounded time; harmless when it never started.
+        """Stop listening and finish what is in flight; harmless when it never started.
 
-        aiohttp's own shutdown drops what arrives from then on, so bodies on their way are waited for before it, and new
-        requests get an answer that the API server repeats within its deadline: a reset it would not.
+        Takes `shutdown_seconds` and a second at most: what comes after has to fit into the Pod's grace period as well.
+        aiohttp's own shutdown drops what arrives from then on, so reviews are waited for before it, those included
+        whose bodies are on their way, and new requests get an answer that the API server repeats within its deadline: a
+        reset it would not.
         """
         if self._server is None or self._acceptor is None:
             return
@@ -123,16 +130,23 @@ class ReviewServer:
         await self._acceptor.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.shutdown_seconds):
-                await self._quiet.wait()
+                await self._finish()
         await asyncio.sleep(0)  # What has been read is handled first.
         self._server.pre_shutdown()
-        await self._server.shutdown(self._settings.shutdown_seconds)
+        await self._server.shutdown(_ENDING_SECONDS)
         self._acceptor.end()
+
+    async def _finish(self) -> None:
+        """Wait until nothing is in flight."""
+        while self._running:
+            self._quiet.clear()
+            await self._quiet.wait()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         connection = cast("Connection", request.protocol)  # There are no others: `start` makes them.
         self._book.busy(connection)
+        self._running += 1
         try:
             response = await self._respond(request, connection.arrived)
         except MalformedReview as error:
@@ -142,6 +156,9 @@ class ReviewServer:
             response = error.response
         finally:
             self._book.quiet(connection)
+            self._running -= 1
+            if not self._running:
+                self._quiet.set()
         if self.draining:
             response.force_close()
         return response
@@ -156,6 +173,7 @@ class ReviewServer:
                 return answer
             if request.path != PATH:
                 raise Refused("path", 404, f"nothing here: send reviews to {PATH}")
+        self._check_caller(request)
         _check(request)
         if self._gate.refuses(arrived, time.monotonic()):
             self._count("overloaded")
@@ -189,7 +207,6 @@ class ReviewServer:
         connection = cast("Connection", request.protocol)
         self._book.quiet(connection)  # Whoever makes us wait makes room for others like one who asks nothing.
         self._pending += announced
-        self._quiet.clear()
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 return await _read_all(request)
@@ -198,8 +215,6 @@ class ReviewServer:
         finally:
             self._book.busy(connection)
             self._pending -= announced
-            if not self._pending:
-                self._quiet.set()
 
 
 async def _read_all(request: web.BaseRequest) -> bytes:

@@ -52,13 +52,20 @@ class RememberingTable(RoutingTable):
 
 
 class TableHolder:
-    """Holds the last good table; a deleted, damaged or newer one changes nothing: stale rules beat none."""
+    """Holds the last good table; a deleted, damaged or newer one changes nothing: stale rules beat none.
+
+    Attributes:
+        table: the one in use.
+        outdated: what is published now could not be taken over.
+    """
 
     def __init__(self) -> None:
         self.table: RoutingTable | None = None
+        self.outdated = False
 
     def update(self, config_map: Body | None) -> None:
         """Take over what the ConfigMap says now."""
+        self.outdated = True
         if config_map is None:
             _log.warning("the routing table's ConfigMap does not exist; the last good table stays in use")
             return
@@ -67,6 +74,7 @@ class TableHolder:
         except InvalidRoutingTable as error:
             _log.warning("routing table not taken over, the last good one stays in use: %s", error)
             return
+        self.outdated = False
         _log.info("routing table taken over", extra={"routes": len(self.table.routes)})
 
     def problems(self) -> list[str]:

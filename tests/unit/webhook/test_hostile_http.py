@@ -7,7 +7,7 @@ import io
 import json
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -35,7 +35,7 @@ class Webhook:
 
     def __init__(self) -> None:
         now = datetime.now(UTC)
-        self.authority = make_authority(now, 2)
+        self.authority = make_authority(now, timedelta(days=2))
         self.metrics = Metrics()
         tables = TableHolder()
         tables.update(a_config_map())

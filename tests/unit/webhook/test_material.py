@@ -115,8 +115,8 @@ def test_key_of_another_type_is_served(holder: MaterialHolder) -> None:
     """After a certificate on one type of key another type is served; OpenSSL's own exchange would mix them up."""
     holder.update(a_serving_secret())
     key = rsa.generate_private_key(65537, 2048)
-    authority = make_authority(NOW, 10)
-    like = x509.load_pem_x509_certificate(make_leaf(authority, NAMES, NOW, 5).certificate_pem)
+    authority = make_authority(NOW, timedelta(days=10))
+    like = x509.load_pem_x509_certificate(make_leaf(authority, NAMES, NOW, timedelta(days=5)).certificate_pem)
     builder = x509.CertificateBuilder(like.issuer, like.subject, key.public_key(), like.serial_number)
     builder = builder.not_valid_before(like.not_valid_before_utc).not_valid_after(like.not_valid_after_utc)
     for extension in like.extensions:
@@ -131,7 +131,7 @@ def test_key_of_another_type_is_served(holder: MaterialHolder) -> None:
 def test_bad_secret_keeps_the_certificate(
     holder: MaterialHolder, secret: Json | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A deleted or damaged Secret changes nothing but the log, and the replica stays ready."""
+    """A deleted or damaged Secret changes nothing but log and metric, and the replica stays ready."""
     good = a_serving_secret()
     holder.update(good)
     with caplog.at_level(logging.WARNING):
@@ -163,8 +163,8 @@ def test_untrusted_certificate_does_not_replace_a_trusted_one(holder: MaterialHo
     """A leaf that its own bundle does not trust is no step forward."""
     good = a_serving_secret()
     holder.update(good)
-    leaf = make_leaf(make_authority(NOW, 10), NAMES, NOW, 5)
-    holder.update(a_secret(serving_data(leaf, make_authority(NOW, 10).certificate_pem)))
+    leaf = make_leaf(make_authority(NOW, timedelta(days=10)), NAMES, NOW, timedelta(days=5))
+    holder.update(a_secret(serving_data(leaf, make_authority(NOW, timedelta(days=10)).certificate_pem)))
     assert shown(holder) == chain_of(good)
 
 
@@ -198,6 +198,18 @@ def test_key_is_readable_by_its_owner_only(folder: Path, monkeypatch: pytest.Mon
     assert list(folder.iterdir()) == []
 
 
+def test_refused_secret_is_measured_and_told_once_it_matters(clock: Clock) -> None:
+    """The metric is 1 while the Secret cannot be served; once what is in use has ended, the probe says why too."""
+    metrics = Metrics()
+    holder = MaterialHolder(SERVER_NAME, clock, metrics)
+    for secret, refused in ((a_serving_secret(days=5), 0), (None, 1), (a_serving_secret(days=5), 0), ({}, 1)):
+        holder.update(secret)
+        assert metrics.registry.get_sample_value("replicated_proxy_serving_secret_refused") == refused
+    assert holder.problems() == []
+    clock.now = NOW + timedelta(days=6)
+    assert "tls.crt is missing" in holder.problems()[1]
+
+
 def test_expiry_is_measured() -> None:
     """The end of validity is a metric."""
     metrics = Metrics()
@@ -217,6 +229,6 @@ def test_old_protocols_are_refused(holder: MaterialHolder) -> None:
 def test_trusting_client_is_served(holder: MaterialHolder) -> None:
     """A client that verifies against the published bundle, as the API server does, completes its handshake."""
     now = datetime.now(NOW.tzinfo)
-    authority = make_authority(now, 2)
+    authority = make_authority(now, timedelta(days=2))
     holder.update(a_serving_secret(authority, now=now, days=1))
     assert shake_hands(holder.context, client_context(authority), SERVER_NAME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self, cast
 
 import aiohttp
@@ -80,7 +80,7 @@ class Replica:
         self.role = WebhookRole(self.settings, cast("KubeClient", self.objects), Metrics(), self.registries)
         self.stop = asyncio.Event()
         now = datetime.now(UTC)
-        self.authority = make_authority(now, 2)
+        self.authority = make_authority(now, timedelta(days=2))
         self.secret = a_serving_secret(self.authority, now=now, days=1)
 
     async def __aenter__(self) -> Self:
@@ -142,7 +142,7 @@ async def test_starts_unready_and_says_what_is_missing(replica: Replica) -> None
     status, text = await replica.ready()
     assert status == 503
     assert text.splitlines() == [
-        "no serving certificate has been read yet",
+        "the serving Secret does not exist",
         "no routing table has been read yet",
     ]
     assert not replica.role.serving.is_set()

@@ -8,7 +8,8 @@ import io
 import json
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,7 @@ from replicated_proxy.core.rewriting import RewritePolicy
 from replicated_proxy.settings import WebhookSettings
 from replicated_proxy.telemetry.metrics import Metrics
 from replicated_proxy.webhook import server as server_module
-from replicated_proxy.webhook.handler import ReviewHandler
+from replicated_proxy.webhook.handler import ReviewHandler, Undecided
 from replicated_proxy.webhook.material import MaterialHolder
 from replicated_proxy.webhook.server import LARGEST_BODY, ReviewServer
 from replicated_proxy.webhook.tables import TableHolder
@@ -60,7 +61,7 @@ class Webhook:
 
     def __init__(self) -> None:
         now = datetime.now(UTC)
-        self.authority = make_authority(now, 2)
+        self.authority = make_authority(now, timedelta(days=2))
         self.tables = TableHolder()
         self.tables.update(a_config_map())
         self.material = MaterialHolder(SERVER_NAME, lambda: datetime.now(UTC), Metrics())
@@ -212,7 +213,7 @@ async def test_swaps_keep_the_connection(webhook: Webhook) -> None:
     webhook.tables.update(a_config_map(a_table(a_route(namespace="elsewhere"))))
     assert b'"patch"' not in await ask(reader, writer)
     now = datetime.now(UTC)
-    newer = make_authority(now, 2)
+    newer = make_authority(now, timedelta(days=2))
     webhook.material.update(a_serving_secret(newer, now=now, days=1))
     assert b'"allowed":true' in await ask(reader, writer)
     writer.close()
@@ -268,6 +269,49 @@ async def test_leaving_asks_to_come_again(webhook: Webhook) -> None:
     for each in (writer, late_writer):
         each.close()
     await stopping
+
+
+async def test_stop_finishes_a_review_that_waits_for_a_registry(webhook: Webhook) -> None:
+    """A review that is waiting when the server stops gets its answer, on a connection that ends with it."""
+    begun, known = asyncio.Event(), asyncio.Event()
+
+    async def answer_within(_: float) -> bytes:
+        begun.set()
+        await known.wait()
+        return b"{}"
+
+    webhook.server._answer = lambda _: Undecided(answer_within)
+    reader, writer = await webhook.open()
+    writer.write(a_request(to_bytes(a_review())))
+    await begun.wait()
+    stopping = asyncio.create_task(webhook.server.stop())
+    await asyncio.sleep(0)
+    known.set()
+    answer = await reader.read()
+    await stopping
+    writer.close()
+    assert b" 200 " in answer.splitlines()[0]
+    assert answer.endswith(b"{}")
+
+
+async def test_stop_gives_up_a_review_without_end(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the time for reviews in flight is over, one that would wait for ever loses its connection."""
+    monkeypatch.setattr(server_module, "_ENDING_SECONDS", 0.01)
+    webhook.server._settings = replace(webhook.server._settings, shutdown_seconds=0.0)
+    begun = asyncio.Event()
+
+    async def answer_within(_: float) -> bytes:
+        begun.set()
+        await asyncio.Event().wait()
+        return b""
+
+    webhook.server._answer = lambda _: Undecided(answer_within)
+    reader, writer = await webhook.open()
+    writer.write(a_request(to_bytes(a_review())))
+    await begun.wait()
+    await webhook.server.stop()
+    assert await reader.read() == b""
+    writer.close()
 
 
 async def test_stop_without_start_is_harmless() -> None:

@@ -52,15 +52,19 @@ def test_table_is_taken_over() -> None:
     ],
 )
 def test_bad_table_keeps_the_last_good_one(config_map: Json | None, caplog: pytest.LogCaptureFixture) -> None:
-    """A deleted, damaged or newer table changes nothing but the log, and the replica stays ready."""
+    """A deleted, damaged or newer table changes nothing but the log and the gauge, and the replica stays ready."""
     holder = TableHolder()
     holder.update(a_config_map())
     good = holder.table
+    assert not holder.outdated
     with caplog.at_level(logging.WARNING):
         holder.update(config_map)
     assert holder.table is good
+    assert holder.outdated
     assert not holder.problems()
     assert "last good" in caplog.text
+    holder.update(a_config_map())
+    assert not holder.outdated
 
 
 @given(st.text(max_size=63))
