@@ -6,7 +6,7 @@ BIN := .venv/bin
 export PYTHONPATH := hack
 export PYTHONSAFEPATH := 1
 
-.PHONY: help docs docs-troubleshooting check format lint types contracts chart-lint test test-unit test-registry test-apiserver test-node demo bench lock clean
+.PHONY: help docs docs-troubleshooting check format lint types contracts chart-lint test test-unit test-registry test-apiserver test-node test-kind demo bench image sbom audit lock clean
 
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ help: ## Print this help
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-check: lint types contracts chart-lint ## Format, lint, types, import contracts, chart lint
+check: lint types contracts chart-lint audit ## Format, lint, types, import contracts, chart lint, dependency audit
 
 format: .venv/installed ## Rewrite the sources in the one format
 	$(BIN)/ruff format
@@ -35,7 +35,7 @@ contracts: .venv/installed ## Who may import whom
 
 chart-lint: .venv/installed ## helm lint, and YAML style
 	$(BIN)/python -m rig build --kind helm
-	$(BIN)/yamllint --strict -d '{extends: default, rules: {line-length: {max: 120}, document-start: disable}}' charts/replicated-proxy-operator/values.yaml charts/replicated-proxy-operator/Chart.yaml
+	$(BIN)/yamllint --strict -d '{extends: default, rules: {line-length: {max: 120}, document-start: disable}}' charts/replicated-proxy-operator/values.yaml charts/replicated-proxy-operator/Chart.yaml charts/replicated-proxy-operator/ci
 	$(BIN)/python -m pytest --quiet tests/chart
 
 test: .venv/installed ## Everything: unit, API server and, where a node can run, end to end
@@ -53,7 +53,11 @@ test-apiserver: .venv/installed ## On a real API server
 test-node: .venv/installed ## On a whole node (Linux, root)
 	$(BIN)/python -m pytest -m node
 
-demo: .venv/installed ## Tell the whole story on a real cluster (KEEP=1 leaves it up)
+test-kind: .venv/installed ## The tests with Pods and the demo, on a kind that is assembled here with its Docker (Linux, root; minutes)
+	CLUSTER=kind-assembled $(BIN)/python -m pytest -m node tests/rig/test_kind.py tests/node
+	CLUSTER=kind-assembled $(BIN)/python -m demo
+
+demo: .venv/installed ## Tell the whole story on a real cluster (KEEP=1 leaves it up; CLUSTER=kind, node, existing …: docs/clusters.md)
 	$(BIN)/python -m demo
 
 bench: .venv/installed ## Measure beside bare comparisons (SECTION=webhook, admission, overload, scale or takeover)
@@ -64,6 +68,15 @@ docs: .venv/installed ## Write the generated pages of docs/
 
 docs-troubleshooting: .venv/installed ## Write docs/troubleshooting.md from a real API server
 	PYTHONPATH=hack:tests $(BIN)/python tests/describing.py
+
+image: .venv/installed ## Build the image for amd64 and arm64 into build/image, and say what each layer costs
+	$(BIN)/python -m supply_chain image
+
+sbom: .venv/installed ## Write the image's bills of materials (CycloneDX) into build/image
+	$(BIN)/python -m supply_chain sbom
+
+audit: .venv/installed ## Audit the dependencies: the lock, floors, known flaws, withdrawn versions
+	$(BIN)/python -m supply_chain audit
 
 lock: .venv/installed ## Write the hashed requirement files anew
 	hack/lock

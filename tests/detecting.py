@@ -11,7 +11,7 @@ from replicated_proxy.core.images import parse_image
 from replicated_proxy.core.visibility import Visibility
 from replicated_proxy.detection.detector import RegistryDetector
 from replicated_proxy.detection.questions import Limits
-from replicated_proxy.settings.model import DetectionSettings
+from replicated_proxy.settings.detecting import DetectionSettings
 from replicated_proxy.telemetry.metrics import Metrics
 from simulated_clock import SimulatedClock
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from replicated_proxy.certificates.issuing import make_authority
@@ -31,7 +31,7 @@ class Target:
 
     def __init__(self) -> None:
         now = datetime.now(UTC)
-        authority = make_authority(now, 2)
+        authority = make_authority(now, timedelta(days=2))
         material = MaterialHolder(SERVER_NAME, lambda: datetime.now(UTC), Metrics())
         material.update(a_serving_secret(authority, now=now, days=1))
         tables = TableHolder()

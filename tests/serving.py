@@ -6,7 +6,7 @@ import base64
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import aiohttp
@@ -49,8 +49,8 @@ class Known:
 
 def a_serving_secret(authority: Authority | None = None, *, now: datetime = NOW, days: int = 30) -> Json:
     """Return the serving Secret as the controller writes it."""
-    authority = authority or make_authority(now, days)
-    leaf = make_leaf(authority, NAMES, now, days)
+    authority = authority or make_authority(now, timedelta(days=days))
+    leaf = make_leaf(authority, NAMES, now, timedelta(days=days))
     return a_secret(serving_data(leaf, authority.certificate_pem))
 
 

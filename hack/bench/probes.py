@@ -18,7 +18,7 @@ from replicated_proxy.core.images import ImageReference, parse_image
 from replicated_proxy.core.probes import ProbeOutcome, ProbeResult
 from replicated_proxy.detection.asking import Prober
 from replicated_proxy.detection.dialing import Lookups
-from replicated_proxy.settings.model import DetectionSettings
+from replicated_proxy.settings.detecting import DetectionSettings
 from rig.authority import Authority, KeyPair
 from rig.loopback import Loopback
 from rig.scripted_server import Behaviour, Heard, ScriptedServer, answer, by_path

@@ -91,6 +91,29 @@ def cleanup(settings_file: Path | None, kubeconfig: Path | None, seconds: float)
     composition.run_cleanup(_installation(settings_file, kubeconfig), seconds)
 
 
+@main.command("check-admission")
+@_settings_option
+@_kubeconfig_option
+@click.option("--namespace", required=True, help="Where the Pod would be created; a License has to cover it.")
+@click.option("--image", default="", help="Image to try. Without it: one that the settings rewrite for certain.")
+@click.option(
+    "--timeout",
+    "seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which it gives up, with exit code 1.",
+)
+def check_admission(
+    settings_file: Path | None, kubeconfig: Path | None, namespace: str, image: str, seconds: float
+) -> None:
+    """Show that Pods are rewritten: have the API server try one out that is never stored, and look at its image.
+
+    It takes the permission to create Pods in that namespace and nothing else.
+    """
+    composition.run_admission_check(_installation(settings_file, kubeconfig), namespace, image, seconds)
+
+
 def _installation(settings_file: Path | None, kubeconfig: Path | None) -> composition.Installation:
     """Read the settings, or end with every problem in words."""
     try:

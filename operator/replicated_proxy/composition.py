@@ -31,7 +31,9 @@ from replicated_proxy.signatures.keys import InvalidTrustedKey
 from replicated_proxy.signatures.verifying import SignatureVerifier
 from replicated_proxy.telemetry.health import HealthChecks, HealthServer
 from replicated_proxy.telemetry.logs import configure_logs
+from replicated_proxy.telemetry.making import Exporter
 from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.trial.admission import AdmissionCheck
 from replicated_proxy.webhook.role import WebhookRole
 
 _log = logging.getLogger(__name__)
@@ -111,6 +113,24 @@ def run_cleanup(installation: Installation, seconds: float) -> None:
     _run(role, installation)
 
 
+def run_admission_check(installation: Installation, namespace: str, image: str, seconds: float) -> None:
+    """Have the API server try out a Pod; ends the process with status 1 when it was not rewritten."""
+
+    async def role(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
+        """Try until it is, or until told to stop."""
+        rewritten = False
+
+        async def check() -> None:
+            nonlocal rewritten
+            rewritten = await AdmissionCheck(client, settings, SystemClock()).run(namespace, image, seconds)
+
+        await _until(stop, check())
+        if not rewritten:
+            sys.exit(_FAILED)
+
+    _run(role, installation)
+
+
 def with_two_health_ports(settings: Settings) -> Settings:
     """Give the webhook's health server the next free number when both roles have the same: one process has both."""
     webhook = settings.webhook
@@ -165,9 +185,10 @@ async def _controller(settings: Settings, client: KubeClient, stop: asyncio.Even
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEPEST_OBJECT + _ROOM))
     if not can_read_depth(_DEEPEST_OBJECT):
         _log.warning("this Python cannot read objects nested %d deep; one such object stops listings", _DEEPEST_OBJECT)
-    metrics = Metrics()
+    metrics = Metrics(Exporter.CONTROLLER)
     role = ControllerRole(settings, client, metrics, SystemClock(), own_identity())
     checks = HealthChecks(ready=role.problems, live=role.stuck)
+    metrics.note_ready(checks.ready)
     health = HealthServer(settings.controller.health_port, checks, metrics.registry)
     await health.start()
     try:
@@ -178,7 +199,7 @@ async def _controller(settings: Settings, client: KubeClient, stop: asyncio.Even
 
 async def _webhook(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:
     """Run the webhook; it brings its health server and drains by itself."""
-    await WebhookRole(settings, client, Metrics(), Prober(settings.detection)).run(stop)
+    await WebhookRole(settings, client, Metrics(Exporter.WEBHOOK), Prober(settings.detection)).run(stop)
 
 
 async def _both(settings: Settings, client: KubeClient, stop: asyncio.Event) -> None:

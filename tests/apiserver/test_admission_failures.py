@@ -77,7 +77,7 @@ def test_own_and_system_namespaces_never_wait_for_us(idle: Admission) -> None:
 
 def test_webhook_that_ended_stops_nobody(admission: Admission) -> None:
     """Without a replica Pods are created as they are sent."""
-    assert admission.await_told(a_pod(HOME), license="app/my-app").images == REWRITTEN
+    assert admission.await_told(a_pod(HOME), license="my-app").images == REWRITTEN
     admission.webhook.stop()
     seen = admission.consider(a_pod(HOME))
 
@@ -86,7 +86,7 @@ def test_webhook_that_ended_stops_nobody(admission: Admission) -> None:
 
 def test_webhook_that_hangs_costs_its_timeout_and_no_pod(admission: Admission) -> None:
     """A replica that accepts connections and never answers is given up; once it goes on, Pods are rewritten again."""
-    admission.await_told(a_pod(HOME), license="app/my-app")
+    admission.await_told(a_pod(HOME), license="my-app")
     os.kill(admission.webhook.pid, signal.SIGSTOP)
     try:
         seen = admission.consider(a_pod(HOME))
@@ -94,7 +94,7 @@ def test_webhook_that_hangs_costs_its_timeout_and_no_pod(admission: Admission) -
         os.kill(admission.webhook.pid, signal.SIGCONT)
 
     assert (seen.images, was_let_through(seen)) == (AS_SENT, True)
-    assert admission.await_told(a_pod(HOME), license="app/my-app").images == REWRITTEN
+    assert admission.await_told(a_pod(HOME), license="my-app").images == REWRITTEN
 
 
 def test_mode_off_leaves_every_pod_alone(admission: Admission, tmp_path: Path) -> None:
@@ -115,5 +115,5 @@ def test_metrics_say_whether_any_review_ever_came(admission: Admission) -> None:
     """A replica that the control plane does not reach says "ready" and counts no review: that can be alerted on."""
     assert "\nreplicated_proxy_review_seconds_count 0.0\n" in admission.webhook.answer("/metrics")
 
-    admission.await_told(a_pod(HOME), license="app/my-app")
+    admission.await_told(a_pod(HOME), license="my-app")
     assert admission.count("review_seconds_count") >= 1

@@ -59,8 +59,8 @@ def admission(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admission]:
     """Both roles, once every License is in the table."""
     with an_admission(tmp_path_factory.mktemp("roles"), VALUES, prepare) as admission:
         for namespace, told in (
-            (HOME, {"license": "app/my-app"}),
-            (SHOP, {"license": "shop/my-app"}),
+            (HOME, {"license": "my-app"}),
+            (SHOP, {"license": "shop"}),
             (ENDED, {"reason": "license-expired"}),
             (TAKEN, {"reason": "secret-conflict"}),
             (BOTH, {"reason": "ambiguous-license"}),
@@ -165,7 +165,7 @@ def test_image_has_its_outcome(admission: Admission, image: str, outcome: str, w
     seen = admission.consider(a_pod(HOME, image))
 
     assert seen.images == {"containers/c0": f"{PROXY}/{image}" if outcome == "rewritten" else image}
-    assert seen.told == {"license": "app/my-app", "images": f"containers/c0={outcome}"}
+    assert seen.told == {"license": "my-app", "images": f"containers/c0={outcome}"}
     assert [text.removesuffix("…") for text in seen.warnings] == (
         [f"containers/c0: {warning}"[:119]] if warning else []
     )

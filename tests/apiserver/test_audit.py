@@ -42,8 +42,8 @@ def prepare(cluster: Cluster) -> None:
 def admission(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admission]:
     """Both roles, once both Licenses are in the table."""
     with an_admission(tmp_path_factory.mktemp("roles"), REWRITE_EVERYTHING, prepare) as admission:
-        for namespace in (HOME, ENDED):
-            admission.await_told(a_pod(namespace), license=f"{namespace}/my-app")
+        for namespace, application in ((HOME, "my-app"), (ENDED, "ended")):
+            admission.await_told(a_pod(namespace), license=application)
         yield admission
 
 
@@ -86,7 +86,7 @@ def test_audit_log_says_which_license_decided_and_what(admission: Admission) -> 
     """License, outcome of each image, and nothing else of ours; no license ID anywhere in the log."""
     seen = admission.create(a_pod(HOME, IMAGE, "auto", metadata={"name": "audited"}))
 
-    assert seen.told == {"license": "app/my-app", "images": "containers/c0=rewritten; containers/c1=placeholder"}
+    assert seen.told == {"license": "my-app", "images": "containers/c0=rewritten; containers/c1=placeholder"}
     assert mutations_of(seen.audit) == [("round_0", True)]
     assert "planted-license-id" not in json.dumps(seen.audit)
 

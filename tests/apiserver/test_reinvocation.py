@@ -59,7 +59,7 @@ def admission(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admission]:
         try:
             other.wait_ready(lambda: port_answers("127.0.0.1", port), what="listening", seconds=30)
             admission.cluster.apply(a_registration(port, plane.certificate_authority.read_bytes()))
-            admission.await_told(a_pod(PLAIN), license="app/my-app")
+            admission.await_told(a_pod(PLAIN), license="my-app")
             wait_until(
                 lambda: len(admission.consider(a_pod("sidecar")).images) == 2, what="the other webhook", seconds=30
             )
@@ -171,6 +171,6 @@ def test_audit_log_tells_of_both_rounds(admission: Admission) -> None:
     """The second answer has keys of its own: of two answers to one request the API server keeps the first word."""
     told = admission.create(a_pod("sidecar", metadata={"name": "audited"})).told
 
-    assert (told["license"], told["images"]) == ("app/my-app", "containers/c0=rewritten")
-    assert told["license-again"] == "app/my-app"
+    assert (told["license"], told["images"]) == ("my-app", "containers/c0=rewritten")
+    assert told["license-again"] == "my-app"
     assert told["images-again"] == "containers/c0=already-proxied; containers/agent=rewritten"

@@ -40,6 +40,11 @@ class Release:
         """What its objects are called."""
         return f"{self.name}-replicated-proxy-operator"
 
+    @property
+    def cluster_name(self) -> str:
+        """What its objects of the whole cluster are called."""
+        return f"{self.fullname}.{self.namespace}"
+
     def helm(self, command: str, *arguments: str) -> str:
         """Run helm for this release."""
         helm = str(provide(["helm"])["helm"])
@@ -52,7 +57,7 @@ class Release:
 
     def configuration(self) -> dict[str, Any]:
         """Read the webhook configuration."""
-        text = self.plane.kubectl("get", "mutatingwebhookconfiguration", self.fullname, "--output=json")
+        text = self.plane.kubectl("get", "mutatingwebhookconfiguration", self.cluster_name, "--output=json")
         document: dict[str, Any] = json.loads(text)
         return document
 
@@ -79,7 +84,7 @@ def test_upgrade_and_rollback_keep_the_bundle(release: Release) -> None:
     """`caBundle`, which the controller writes, survives upgrades and rollbacks; a deleted configuration comes back."""
     bundle = base64.b64encode(release.plane.certificate_authority.read_bytes()).decode()
     patch = json.dumps([{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": bundle}])
-    arguments = ("mutatingwebhookconfiguration", release.fullname, "--type=json", f"--patch={patch}")
+    arguments = ("mutatingwebhookconfiguration", release.cluster_name, "--type=json", f"--patch={patch}")
     release.plane.kubectl("patch", *arguments, "--field-manager=replicated-proxy-operator")
     release.upgrade("--set=webhook.timeoutSeconds=7")
     (hook,) = release.configuration()["webhooks"]
@@ -87,7 +92,7 @@ def test_upgrade_and_rollback_keep_the_bundle(release: Release) -> None:
     release.helm("rollback", "1")
     (hook,) = release.configuration()["webhooks"]
     assert (hook["timeoutSeconds"], hook["clientConfig"]["caBundle"]) == (5, bundle)
-    release.plane.kubectl("delete", "mutatingwebhookconfiguration", release.fullname)
+    release.plane.kubectl("delete", "mutatingwebhookconfiguration", release.cluster_name)
     release.upgrade()
     assert release.configuration()["webhooks"][0]["name"] == "pods.proxy.kots.io"
 
@@ -103,7 +108,9 @@ def test_plain_manifests_apply(control_plane: ControlPlane, make_namespace: Make
     """`helm template | kubectl apply` installs the same, definitions included."""
     namespace = make_namespace("plain")
     helm = str(provide(["helm"])["helm"])
-    manifests = run([helm, "template", f"r{secrets.token_hex(3)}", str(_CHART), f"--namespace={namespace}"])
+    manifests = run(
+        [helm, "template", f"r{secrets.token_hex(3)}", str(_CHART), f"--namespace={namespace}", "--skip-tests"]
+    )
     created = control_plane.kubectl("apply", "--filename=-", input=manifests)
     assert "customresourcedefinition.apiextensions.k8s.io/licenses.kots.io" in created
     assert not control_plane.kubectl("diff", "--filename=-", input=manifests)
@@ -114,7 +121,10 @@ _CONTROLLER_MAY = [
     ("get", "licenses.kots.io,applications.kots.io", "--all-namespaces"),
     ("get", "namespaces"),
     ("get", "secrets", "--all-namespaces", _NAMED),
-    ("create", "secret", "generic", _PULL_SECRET, "--namespace=default", "--dry-run=server"),
+    (
+        *("create", "secret", "docker-registry", _PULL_SECRET, "--namespace=default", "--dry-run=server"),
+        *("--docker-server=proxy.replicated.com", "--docker-username=LICENSE_ID", "--docker-password=x"),
+    ),
     ("get", "customresourcedefinition", "licenses.kots.io"),
 ]
 _CONTROLLER_MAY_NOT = [
@@ -142,7 +152,7 @@ def test_the_controller_may_do_its_work(release: Release) -> None:
     kubectl = release.acting_as("controller")
     for command in _CONTROLLER_MAY:
         kubectl(*command)
-    kubectl("get", "mutatingwebhookconfiguration", release.fullname)
+    kubectl("get", "mutatingwebhookconfiguration", release.cluster_name)
     home = f"--namespace={release.namespace}"
     kubectl("create", "configmap", "replicated-proxy-routes", home)
     kubectl("get", "configmaps", home, "--field-selector=metadata.name=replicated-proxy-routes")

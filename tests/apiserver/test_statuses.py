@@ -15,9 +15,11 @@ from replicated_proxy.core.coverage import CoverageSettings, plan_table
 from replicated_proxy.core.pull_secrets import Ownership
 from replicated_proxy.core.routes import RoutingTable
 from replicated_proxy.kube.client import KubeClient
+from replicated_proxy.kube.pacing import Pace
 from replicated_proxy.kube.resources import LICENSES
 from rig.controlplane import ControlPlane
 from rig.roles import CHART
+from simulated_clock import StandingClock
 
 pytestmark = pytest.mark.apiserver
 
@@ -60,7 +62,8 @@ async def report(client: KubeClient, *known: Json) -> None:
         world.licenses.apply("ADDED", body)
     settings = CoverageSettings(SECRET_NAME, frozenset())
     plan = plan_table(world.sources(), (), settings, RoutingTable(SECRET_NAME))
-    await Reporter(client, world, lambda: NOW, settings.validity).report(Findings(plan, {}, ""))
+    reporter = Reporter(client, world, lambda: NOW, settings.validity, Pace(StandingClock()))
+    await reporter.report(Findings(plan, {}, ""))
 
 
 @pytest.mark.parametrize(("expiry", "reason", "ends"), DATES.values(), ids=DATES.keys())

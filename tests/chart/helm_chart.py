@@ -38,9 +38,12 @@ class Chart:
             check=False,
         )
 
-    def template(self, values: Json | None = None, *, namespace: str = NAMESPACE) -> str:
-        """Render the chart to text."""
-        done = self.run("template", RELEASE, str(self.folder), "--namespace", namespace, values=values)
+    def template(
+        self, values: Json | None = None, *options: str, namespace: str = NAMESPACE, release: str = RELEASE
+    ) -> str:
+        """Render the chart to text, without what `helm test` runs unless other options are given."""
+        arguments = ("template", release, str(self.folder), "--namespace", namespace, *(options or ("--skip-tests",)))
+        done = self.run(*arguments, values=values)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -54,10 +57,20 @@ class Chart:
         """Render the chart to objects."""
         return Rendered(read_manifests(self.template(values)))
 
+    def tests(self, values: Json | None = None, *, namespace: str = NAMESPACE, release: str = RELEASE) -> Rendered:
+        """Render what `helm test` runs."""
+        every = self.template(values, "--include-crds", namespace=namespace, release=release)
+        return Rendered([each for each in read_manifests(every) if _hook(each) == "test"])
+
     def values(self) -> Json:
         """Return the default values."""
         defaults: Json = yaml.safe_load((self.folder / "values.yaml").read_text(encoding="utf-8"))
         return defaults
+
+
+def _hook(document: Json) -> str:
+    """Return the hook that an object belongs to, or nothing."""
+    return str(document["metadata"].get("annotations", {}).get("helm.sh/hook", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from chart.helm_chart import Chart
 
 _NAME = "proxy-replicated-proxy-operator"
+_CLUSTER = f"{_NAME}.operator-home"
 _READ = ["get", "list", "watch"]
 _KEEP = [*_READ, "update", "patch"]
 
@@ -38,7 +39,7 @@ _CONTROLLER_CLUSTER = [
     _rule("", ["secrets"], [*_KEEP, "delete"], ["replicated-proxy-registry"]),
     _rule("", ["events"], ["create", "patch"]),
     _rule("apiextensions.k8s.io", ["customresourcedefinitions"], _READ, ["licenses.kots.io", "applications.kots.io"]),
-    _rule("admissionregistration.k8s.io", ["mutatingwebhookconfigurations"], [*_READ, "patch"], [_NAME]),
+    _rule("admissionregistration.k8s.io", ["mutatingwebhookconfigurations"], [*_READ, "patch"], [_CLUSTER]),
 ]
 _CONTROLLER_HOME = [
     _rule("", ["configmaps", "secrets"], ["create"]),
@@ -59,9 +60,9 @@ def test_permissions_are_the_listed_ones(chart: Chart, creates: bool) -> None:
     objects = chart.objects({"settings": {"secret": {"createNamespaces": creates}}})
     namespaces = _rule("", ["namespaces"], [*_READ, "create"] if creates else _READ)
     cluster = objects.of_kind("ClusterRole")
-    assert set(cluster) == {f"{_NAME}-controller", f"{_NAME}-distributor"}
-    assert _rules(cluster[f"{_NAME}-controller"]) == sorted([*_CONTROLLER_CLUSTER, namespaces])
-    assert _rules(cluster[f"{_NAME}-distributor"]) == [_rule("kots.io", ["applications"], ["distribute"])]
+    assert set(cluster) == {f"{_CLUSTER}-controller", f"{_CLUSTER}-distributor"}
+    assert _rules(cluster[f"{_CLUSTER}-controller"]) == sorted([*_CONTROLLER_CLUSTER, namespaces])
+    assert _rules(cluster[f"{_CLUSTER}-distributor"]) == [_rule("kots.io", ["applications"], ["distribute"])]
     roles = objects.of_kind("Role")
     assert set(roles) == {f"{_NAME}-controller", f"{_NAME}-webhook"}
     assert _rules(roles[f"{_NAME}-controller"]) == sorted(_CONTROLLER_HOME)
@@ -72,7 +73,7 @@ def test_permissions_follow_the_names_in_the_settings(chart: Chart) -> None:
     """A renamed Secret or ConfigMap is the one that the roles name."""
     names = {"secret": {"name": "pull"}, "certificates": {"servingSecret": "tls"}, "routesConfigMap": "table"}
     objects = chart.objects({"settings": {**names, "controller": {"leaseName": "lead"}}})
-    controller = objects.of_kind("ClusterRole")[f"{_NAME}-controller"]
+    controller = objects.of_kind("ClusterRole")[f"{_CLUSTER}-controller"]
     assert _rule("", ["secrets"], [*_KEEP, "delete"], ["pull"]) in _rules(controller)
     home = _rules(objects.of_kind("Role")[f"{_NAME}-controller"])
     assert _rule("coordination.k8s.io", ["leases"], _KEEP, ["lead"]) in home
@@ -88,7 +89,8 @@ def test_only_the_controller_has_cluster_wide_permissions(chart: Chart) -> None:
     for binding in [cluster, *objects.of_kind("RoleBinding").values()]:
         (subject,) = binding["subjects"]
         name = binding["metadata"]["name"]
-        assert subject == {"kind": "ServiceAccount", "name": name, "namespace": "operator-home"}
+        account = name.replace(_CLUSTER, _NAME)
+        assert subject == {"kind": "ServiceAccount", "name": account, "namespace": "operator-home"}
         assert binding["roleRef"]["name"] == name
 
 

@@ -64,69 +64,13 @@ def _actions(path: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"imgae": {}}, ["imgae", "not allowed"]),
-        ({"image": {"name": "x"}}, ["/image", "name", "not allowed"]),
-        ({"settings": {"rewrite": {"modes": "all"}}}, ["/settings/rewrite", "modes"]),
-        (
-            {"settings": {"rewrite": {"mode": "some"}}},
-            ["/settings/rewrite/mode", "'private'", "'all'", "'listed'", "'off'"],
-        ),
-        ({"settings": {"secret": {"name": "Not_A_Name"}}}, ["/settings/secret/name", "Not_A_Name"]),
-        ({"webhook": {"replicas": "two"}}, ["/webhook/replicas", "integer"]),
-        ({"webhook": {"timeoutSeconds": 31}}, ["/webhook/timeoutSeconds", "30"]),
-        ({"webhook": {"failurePolicy": "ignore"}}, ["/webhook/failurePolicy", "'Ignore'", "'Fail'"]),
-        ({"settings": {"webhook": {"port": 8080}}}, ["settings.webhook.port", "different ports"]),
-        ({"terminationGracePeriodSeconds": 20}, ["terminationGracePeriodSeconds", "drainSeconds"]),
-        ({"settings": {"license": {"signature": "warn"}}}, ["/settings/license/signature", "'Warn'", "'Enforce'"]),
-        ({"settings": {"license": {"onExpiry": "Delete"}}}, ["/settings/license/onExpiry", "'Retain'", "'Revoke'"]),
-        ({"settings": {"license": {"trustedKeys": {"k": "x"}}}}, ["/settings/license/trustedKeys/k", "PUBLIC KEY"]),
-        ({"settings": {"license": {"expiringSoonDays": -1}}}, ["/settings/license/expiringSoonDays", "0"]),
-        ({"settings": {"proxy": {"allowedHosts": ["https://x.example"]}}}, ["/settings/proxy/allowedHosts/0", "https"]),
-        ({"settings": {"controller": {"leaseName": ""}}}, ["/settings/controller/leaseName"]),
-        ({"settings": {"controller": {"leaseSeconds": 10}}}, ["renewSeconds 10", "less than the next"]),
-        ({"settings": {"controller": {"retrySeconds": 10}}}, ["retrySeconds 10", "less than the next"]),
-        ({"fullnameOverride": "one", "settings": {"routesConfigMap": "one"}}, ["routesConfigMap", "another name"]),
-        ({"settings": {"certificates": {"caSecret": "one", "servingSecret": "one"}}}, ["caSecret", "different names"]),
-        ({"settings": {"sources": {"secrets": [{"namespace": "a", "name": "b"}]}}}, ["/secrets/0", "'key'"]),
-        ({"settings": {"sources": {"secrets": [{**_SOURCE, "slug": "x"}]}}}, ["/secrets/0", "slug", "not allowed"]),
-        ({"settings": {"sources": {"secrets": [{**_SOURCE, "namespace": "A_b"}]}}}, ["/secrets/0/namespace", "A_b"]),
-        ({"settings": {"sources": {"secrets": [{**_SOURCE, "namespaces": ["a-*"]}]}}}, ["/secrets/0/namespaces/0"]),
-        ({"settings": {"sources": {"secrets": [{**_SOURCE, "proxyHost": "a/b"}]}}}, ["/secrets/0/proxyHost"]),
-        ({"injectedLicense": {"appSlug": "My App"}}, ["/injectedLicense/appSlug", "My App"]),
-        ({"controller": {"replicas": -1}}, ["/controller/replicas", "0"]),
-        ({"cleanup": {"timeoutSeconds": 0}}, ["/cleanup/timeoutSeconds", "1"]),
-        ({"detectionCa": {"configMap": "a", "secret": "b"}}, ["configMap a", "secret b", "leave one of them empty"]),
-        (
-            {"detectionCa": {"secret": "a"}, "settings": {"detection": {"caFile": "/etc/ca.pem"}}},
-            ["settings.detection.caFile", "/etc/ca.pem", "leave caFile empty"],
-        ),
-        ({"detectionCa": {"configMap": "A_b"}}, ["/detectionCa/configMap", "A_b"]),
-        ({"detectionCa": {"configMap": "a", "key": "../x"}}, ["/detectionCa/key", "../x"]),
-        ({"policies": {"reach": {"enable": True}}}, ["/policies/reach", "enable", "not allowed"]),
-    ],
-)
-def test_refuses_wrong_values(chart: Chart, values: dict[str, Any], words: list[str]) -> None:
-    """A wrong key or value is named, with what would be right."""
-    refusal = chart.refusal(values)
-    assert all(word in refusal for word in words), refusal
-
-
-@pytest.mark.parametrize("namespace", ["kube-system", "kube-public", "kube-node-lease"])
-def test_refuses_the_systems_namespaces(chart: Chart, namespace: str) -> None:
-    """The operator's own namespace is never served, so it must not be one of the system's."""
-    assert "namespace of its own" in chart.refusal(namespace=namespace)
-
-
 def test_the_operator_reads_the_settings_file(chart: Chart, tmp_path: Path) -> None:
     """With default values the settings file says what the operator's defaults say, and the release's names."""
     settings = _load(chart, {}, tmp_path)
     webhook = "proxy-replicated-proxy-operator-webhook"
     assert settings.installation == "operator-home/proxy"
     assert settings.webhook.service_name == webhook
-    assert settings.webhook.configuration_name == "proxy-replicated-proxy-operator"
+    assert settings.webhook.configuration_name == "proxy-replicated-proxy-operator.operator-home"
     assert settings.namespace == _HOME
     defaults = Settings()
     assert settings.rewrite == defaults.rewrite
@@ -198,43 +142,3 @@ def test_crds_may_be_left_out_or_left_to_helm(chart: Chart, crds: dict[str, bool
     definitions = chart.objects({"crds": crds}).of_kind("CustomResourceDefinition")
     assert len(definitions) == count
     assert not any("annotations" in definition["metadata"] for definition in definitions.values())
-
-
-def test_every_value_is_explained(chart: Chart) -> None:
-    """Each value stands under a comment, and each is a row of the README's table."""
-    text = (chart.folder / "values.yaml").read_text(encoding="utf-8").splitlines()
-    leaves = [number for number, line in enumerate(text) if re.fullmatch(r" *[A-Za-z]+: +[^#\s].*", line)]
-    nested = ("dnsConfig", "resources", "SecurityContext", "securityContext", "matchConditions", "objectSelector")
-    bare = [
-        text[number]
-        for number in leaves
-        if not text[number - 1].lstrip().startswith("#") and not _inside(text, number, nested)
-    ]
-    assert not bare
-    readme = (chart.folder / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([A-Za-z.]+)` \|", readme, re.MULTILINE)
-    assert rows == list(_keys(chart.values()))
-
-
-def _inside(text: list[str], number: int, sections: tuple[str, ...]) -> bool:
-    """Tell whether a line stands below a key that is explained as a whole."""
-    indent = len(text[number]) - len(text[number].lstrip())
-    for line in reversed(text[:number]):
-        depth = len(line) - len(line.lstrip())
-        if line.strip() and not line.lstrip().startswith("#") and depth < indent:
-            if line.strip().removesuffix(":").endswith(sections):
-                return True
-            indent = depth
-    return False
-
-
-_WHOLE = {"resources", "podSecurityContext", "securityContext", "objectSelector", "global", "assume", "dnsConfig"}
-
-
-def _keys(values: dict[str, Any], above: str = "") -> list[str]:
-    """List the values that a table explains, in the order of the file."""
-    found = []
-    for name, value in values.items():
-        key = f"{above}{name}"
-        found += _keys(value, f"{key}.") if isinstance(value, dict) and value and name not in _WHOLE else [key]
-    return found

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from chart.helm_chart import Chart, Json
 
 _NAME = "proxy-replicated-proxy-operator"
+_CLUSTER = f"{_NAME}.operator-home"
 _CLEANUP = f"{_NAME}-cleanup"
+_CLUSTER_CLEANUP = f"{_CLUSTER}-cleanup"
 _ON: Json = {"cleanup": {"onUninstall": True}}
 
 
@@ -34,7 +36,7 @@ def test_the_hook_runs_last_and_leaves_nothing(chart: Chart) -> None:
     hooks = _hooks(chart, _ON)
     roles = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
     assert set(hooks) == {"ServiceAccount", "ConfigMap", "Job"} | roles
-    assert {document["metadata"]["name"] for document in hooks.values()} == {_CLEANUP}
+    assert {document["metadata"]["name"] for document in hooks.values()} == {_CLEANUP, _CLUSTER_CLEANUP}
     assert {_annotations(document)["helm.sh/hook"] for document in hooks.values()} == {"post-delete"}
     policies = {_annotations(document)["helm.sh/hook-delete-policy"] for document in hooks.values()}
     assert policies == {"before-hook-creation,hook-succeeded"}
@@ -66,7 +68,7 @@ def test_the_hook_may_delete_and_do_nothing_else(chart: Chart) -> None:
         ("coordination.k8s.io", "leases", ["delete", "get"], ["lead"]),
     ]
     for kind in ("ClusterRoleBinding", "RoleBinding"):
-        assert hooks[kind]["roleRef"]["name"] == _CLEANUP
+        assert hooks[kind]["roleRef"]["name"] == hooks[kind]["metadata"]["name"]
         assert [subject["name"] for subject in hooks[kind]["subjects"]] == [_CLEANUP]
     without = _hooks(chart, {**values, "rbac": {"create": False}})
     assert set(without) == {"ServiceAccount", "ConfigMap", "Job"}
@@ -110,19 +112,19 @@ def test_the_time_for_it_is_a_value(chart: Chart) -> None:
 
 
 def test_policies_can_be_left_out(chart: Chart) -> None:
-    """With them goes the ClusterRole for those who may pass."""
-    objects = chart.objects({"policies": {"reach": {"enabled": False}}})
+    """With those of reach goes the ClusterRole for those who may pass."""
+    objects = chart.objects({"policies": {"reach": {"enabled": False}, "controller": {"enabled": False}}})
     assert not objects.of_kind("ValidatingAdmissionPolicy")
     assert not objects.of_kind("ValidatingAdmissionPolicyBinding")
-    assert set(objects.of_kind("ClusterRole")) == {f"{_NAME}-controller"}
+    assert set(objects.of_kind("ClusterRole")) == {f"{_CLUSTER}-controller"}
 
 
 def test_policies_deny_what_they_cannot_judge(chart: Chart) -> None:
     """Each is bound, denies, and refuses what its expressions fail on; the status is not theirs to judge."""
-    objects = chart.objects()
+    objects = chart.objects({"policies": {"controller": {"enabled": False}}})
     policies = objects.of_kind("ValidatingAdmissionPolicy")
     bindings = objects.of_kind("ValidatingAdmissionPolicyBinding")
-    assert set(policies) == set(bindings) == {f"{_NAME}-application-reach", f"{_NAME}-license-hosts"}
+    assert set(policies) == set(bindings) == {f"{_CLUSTER}-application-reach", f"{_CLUSTER}-license-hosts"}
     for name, binding in bindings.items():
         assert binding["spec"] == {"policyName": name, "validationActions": ["Deny"]}
     rules = []
@@ -138,7 +140,7 @@ def test_the_policy_knows_the_hosts_of_the_settings(chart: Chart) -> None:
     """What an administrator set as an application's host needs not be allowed a second time."""
     proxy = {"allowedHosts": ["a.example"], "hosts": {"x": "b.example"}, "registryHosts": {"x": "c.example"}}
     policy = chart.objects({"settings": {"proxy": proxy}}).of_kind("ValidatingAdmissionPolicy")[
-        f"{_NAME}-license-hosts"
+        f"{_CLUSTER}-license-hosts"
     ]
     (allowed,) = [each["expression"] for each in policy["spec"]["variables"] if each["name"] == "allowed"]
     for host in ("a.example", "b.example", "c.example", "proxy.replicated.com", "registry.replicated.com"):
@@ -147,7 +149,8 @@ def test_the_policy_knows_the_hosts_of_the_settings(chart: Chart) -> None:
 
 def test_messages_name_a_role_only_where_there_is_one(chart: Chart) -> None:
     """Without `rbac.create` the remedy is the permission itself."""
-    policies = chart.objects({"rbac": {"create": False}}).of_kind("ValidatingAdmissionPolicy").values()
+    values = {"rbac": {"create": False}, "policies": {"controller": {"enabled": False}}}
+    policies = chart.objects(values).of_kind("ValidatingAdmissionPolicy").values()
     for policy in policies:
         (validation,) = policy["spec"]["validations"]
         for text in (validation["message"], validation["messageExpression"]):

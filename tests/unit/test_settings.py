@@ -119,7 +119,7 @@ def test_shipped_owners_are_excluded() -> None:
 PORTS = ("controller.healthPort", "webhook.port", "webhook.healthPort")
 WAITS = ("controller.sweepSeconds", "controller.retryFirstSeconds", "controller.retryLongestSeconds")
 PAUSES = ("webhook.drainSeconds", "webhook.shutdownSeconds")
-LIFETIMES = ("certificates.caDays", "certificates.leafDays")
+LIFETIMES = ("certificates.caLifetime", "certificates.leafLifetime")
 NAMES = (
     "secret.name",
     "certificates.caSecret",
@@ -142,6 +142,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("controller.sweepSeconds", "10m", "a number"),
     ("controller.sweepSeconds", False, "a number"),
     ("rewrite.mode", "public", "private, all, listed, off"),
+    *(("detection.questionsPerSecond", number, "more than 0") for number in (0, -1, math.nan, 1001)),
+    ("webhook.clientNames", ["api-server"], "webhook.clientCaFile"),
     ("rewrite.mode", ["all"], "private, all, listed, off"),
     ("rewrite.wildcardScope", "all", "Claimed, All"),
     ("rewrite", "all", "mapping"),
@@ -159,8 +161,8 @@ WRONG: list[tuple[str, Any, str]] = [
     *((key, port, "1 to 65535") for key in PORTS for port in (-1, 0, 65_536)),
     *((key, seconds, "more than 0") for key in WAITS for seconds in (-1, 0, 0.0, 31_536_001, math.inf, math.nan)),
     *((key, seconds, "0 to 31536000") for key in PAUSES for seconds in (-1, -0.5, math.inf, math.nan)),
-    *((key, days, "1 to 36500 days") for key in LIFETIMES for days in (-1, 0)),
-    ("certificates.caDays", 36_501, "1 to 36500 days"),
+    *((key, text, "4s to 876000h") for key in LIFETIMES for text in ("0s", "3s", "876000h1s")),
+    *((key, text, "8760h, 1h30m or 20s") for key in LIFETIMES for text in (365, None, "", "1d", "1s1h", "-1h", "1.5h")),
     *((key, name, "lower-case letters") for key in NAMES for name in ("", "Pull", "pull_secret", "a/b", "-a", "a..b")),
     *((key, name, "at most 253") for key in NAMES for name in ("a" * 254,)),
     *(("webhook.serviceName", name, "no Service name") for name in ("", "Hook", "a.b", "a" * 64)),
@@ -175,7 +177,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("controller.leaseSeconds", 3601, "write at most 3600"),
     ("controller.renewSeconds", 15, "has to stop before another replica starts"),
     ("controller.retrySeconds", 10, "room for a second try"),
-    ("certificates.leafDays", 3651, "cannot outlive"),
+    ("certificates.leafLifetime", "87600h1s", "cannot outlive"),
+    ("certificates.propagationDelay", "2190h1s", "more than a quarter of certificates.leafLifetime (8760h)"),
+    ("certificates.mode", "certManager", "SelfManaged, CertManager, ExistingSecret"),
     ("certificates.caSecret", "replicated-proxy-registry", "secret.name too: choose another"),
     ("certificates.servingSecret", "replicated-proxy-ca", "certificates.caSecret too: choose another"),
 ]
@@ -212,10 +216,10 @@ RIGHT: list[tuple[str, Any]] = [
     *((key, port) for key in PORTS for port in (1, 65_535)),
     *((key, seconds) for key in ("controller.sweepSeconds", "controller.retryLongestSeconds") for seconds in (1, 3e7)),
     ("controller.retryFirstSeconds", 0.001),
+    *(("detection.questionsPerSecond", number) for number in (0.01, 10, 1000)),
+    ("webhook.clientCaFile", "/etc/ca.crt"),
     *((key, seconds) for key in PAUSES for seconds in (0, 0.0, 3600)),
     ("controller.leaseSeconds", 3600),
-    ("certificates.leafDays", 3650),
-    ("certificates.caDays", 36_500),
     *((key, name) for key in NAMES for name in ("a", "0.a-b.c", "a" * 253)),
     ("webhook.serviceName", "a" * 63),
     ("secret.excludedNamespaces", ["*", "?", "team-*", "*-team", "a" * 63, "te?m"]),

@@ -1,7 +1,10 @@
 {{/* What the schema cannot say. Each message names the remedy. */}}
 {{- define "chart.guards" -}}
+{{- include "chart.guardForms" . -}}
 {{- include "chart.guardDetectionCa" . -}}
+{{- include "chart.guardClientCa" . -}}
 {{- include "chart.guardInjectedLicense" . -}}
+{{- include "chart.guardCertificates" . -}}
 {{- include "chart.guardLease" . -}}
 {{- include "chart.guardNames" . -}}
 {{- if has .Release.Namespace (list "kube-system" "kube-public" "kube-node-lease") -}}

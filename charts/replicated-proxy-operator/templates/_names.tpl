@@ -4,11 +4,18 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Release and chart, or only the release where it names the chart already; short enough for "-webhook" behind it. */}}
+{{/* Release and chart, or only the release where it names the chart already; short enough for "-webhook-replicas" behind it. */}}
 {{- define "chart.fullname" -}}
 {{- $name := include "chart.name" . -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- .Values.fullnameOverride | default $full | trunc 52 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default $full | replace "." "-" | trunc 46 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* What objects of the whole cluster are called: the full name, and the namespace behind a dot unless both are one word.
+     Names and namespaces hold no dots, so no two releases get the same. */}}
+{{- define "chart.clusterName" -}}
+{{- $name := include "chart.fullname" . -}}
+{{- ternary $name (printf "%s.%s" $name .Release.Namespace) (eq $name .Release.Namespace) -}}
 {{- end -}}
 
 {{- define "chart.controllerName" -}}
@@ -30,6 +37,24 @@
 {{- include "chart.fullname" . }}-cleanup
 {{- end -}}
 
+{{/* Everything of `helm test`, its ServiceAccount included. */}}
+{{- define "chart.testName" -}}
+{{- include "chart.fullname" . }}-test
+{{- end -}}
+
+{{/* Where the test's Pod would be created: a namespace with a License, or one that is made for it. */}}
+{{- define "chart.testNamespace" -}}
+{{- $hash := printf "%s/%s" .Release.Namespace (include "chart.fullname" .) | sha256sum | trunc 8 -}}
+{{- .Values.test.namespace | default (printf "%s-%s" (include "chart.testName" .) $hash) -}}
+{{- end -}}
+
+{{/* Annotations of a hook; (list <hook> <weight>). */}}
+{{- define "chart.hook" -}}
+helm.sh/hook: {{ index . 0 }}
+helm.sh/hook-weight: {{ index . 1 | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
 {{/* The Secret that is made of global.replicated.dockerconfigjson. */}}
 {{- define "chart.injectedSecretName" -}}
 {{- include "chart.fullname" . }}-license
@@ -37,7 +62,7 @@
 
 {{/* ClusterRole for authors who may reach beyond a namespace. */}}
 {{- define "chart.distributorName" -}}
-{{- include "chart.fullname" . }}-distributor
+{{- include "chart.clusterName" . }}-distributor
 {{- end -}}
 
 {{/* ServiceAccount of a role; (dict "root" $ "role" "controller"). */}}
@@ -47,13 +72,24 @@
 {{- $account.name | default (ternary $own "default" $account.create) -}}
 {{- end -}}
 
+{{/* The operator's image: the registry that all charts of a parent share comes first, the digest beats the tag. */}}
 {{- define "chart.image" -}}
-{{- $repository := list .Values.image.registry .Values.image.repository | compact | join "/" -}}
+{{- $registry := (.Values.global | default dict).imageRegistry | default .Values.image.registry -}}
+{{- $repository := list $registry .Values.image.repository | compact | join "/" -}}
 {{- if .Values.image.digest -}}
 {{ $repository }}@{{ .Values.image.digest }}
 {{- else -}}
 {{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
+{{- end -}}
+
+{{/* Pull secrets for it, as a JSON list of references; other charts take names alone in global, so both forms count. */}}
+{{- define "chart.imagePullSecrets" -}}
+{{- $found := list -}}
+{{- range concat .Values.imagePullSecrets ((.Values.global | default dict).imagePullSecrets | default list) -}}
+{{- $found = append $found (ternary (dict "name" .) . (kindIs "string" .)) -}}
+{{- end -}}
+{{- toJson ($found | uniq) -}}
 {{- end -}}
 
 {{/* Labels that select the Pods of a role and never change; (dict "root" $ "role" "controller"). */}}
@@ -75,4 +111,12 @@ app.kubernetes.io/component: {{ .role }}
 -}}
 {{- with .role }}{{- $_ := set $own "app.kubernetes.io/component" . }}{{- end -}}
 {{- toYaml (merge $own .root.Values.commonLabels) -}}
+{{- end -}}
+
+{{/* Annotations of an object with their key before them, or nothing; (dict "root" $ "own" (dict …)). The own ones win. */}}
+{{- define "chart.annotations" -}}
+{{- with merge (dict) (.own | default dict) (.root.Values.commonAnnotations | default dict) -}}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
 {{- end -}}

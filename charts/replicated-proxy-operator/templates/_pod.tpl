@@ -4,7 +4,7 @@
 automountServiceAccountToken: true
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
-{{- with $values.imagePullSecrets }}
+{{- with include "chart.imagePullSecrets" .root | fromJsonArray }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -63,14 +63,22 @@ volumeMounts:
     readOnly: true
   - name: tmp
     mountPath: /tmp
+  {{- with $values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- if and (eq .role "webhook") (include "chart.detectionCaVolume" .root) }}
   - name: detection-ca
     mountPath: {{ include "chart.detectionCaFolder" . }}
     readOnly: true
   {{- end }}
+  {{- if and (eq .role "webhook") (include "chart.clientCaVolume" .root) }}
+  - name: client-ca
+    mountPath: {{ include "chart.clientCaFolder" . }}
+    readOnly: true
+  {{- end }}
 {{- end -}}
 
-{{/* Volumes for these mounts; (dict "settings" <ConfigMap>). */}}
+{{/* Volumes for these mounts; (dict "root" $ "settings" <ConfigMap>). */}}
 {{- define "chart.volumes" -}}
 - name: settings
   configMap:
@@ -79,6 +87,9 @@ volumeMounts:
   emptyDir:
     medium: Memory
     sizeLimit: 16Mi
+{{- with .root.Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* Where the webhook finds the authorities of private registries: a folder, so that the kubelet keeps it up to date. */}}
@@ -132,6 +143,9 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "chart.labels" . | nindent 4 }}
+  {{- with include "chart.annotations" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
 spec:
   minAvailable: 1
   # A replica that is not ready protects nobody and must not hold up the drain of its node.
@@ -181,6 +195,9 @@ spec:
         - {{ .role }}
         - --settings
         - /etc/replicated-proxy/settings.yaml
+        {{- with (index $values .role).extraArgs }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       ports:
         {{- if eq .role "webhook" }}
         - name: https
@@ -188,30 +205,20 @@ spec:
         {{- end }}
         - name: health
           containerPort: {{ $settings.healthPort }}
-      startupProbe:
+      {{- range $name, $path := dict "startup" "/livez" "liveness" "/livez" "readiness" "/readyz" }}
+      {{ $name }}Probe:
         httpGet:
-          path: /livez
+          path: {{ $path }}
           port: health
-        periodSeconds: 2
-        failureThreshold: 60
-      livenessProbe:
-        httpGet:
-          path: /livez
-          port: health
-        periodSeconds: 10
-        timeoutSeconds: 5
-        failureThreshold: 6
-      readinessProbe:
-        httpGet:
-          path: /readyz
-          port: health
-        periodSeconds: 2
-        timeoutSeconds: 2
-        failureThreshold: 2
+        {{- toYaml (index $values $.role "probes" $name) | nindent 8 }}
+      {{- end }}
   volumes:
-    {{- include "chart.volumes" (dict "settings" (include "chart.fullname" .root)) | nindent 4 }}
+    {{- include "chart.volumes" (dict "root" .root "settings" (include "chart.fullname" .root)) | nindent 4 }}
     {{- if eq .role "webhook" }}
     {{- with include "chart.detectionCaVolume" .root }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    {{- with include "chart.clientCaVolume" .root }}
     {{- . | nindent 4 }}
     {{- end }}
     {{- end }}

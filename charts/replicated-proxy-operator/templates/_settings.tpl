@@ -4,12 +4,15 @@
 {{- $release := printf "%s/%s" .Release.Namespace .Release.Name -}}
 {{- $_ := set $settings "installation" ($settings.installation | default $release) -}}
 {{- $_ := set $settings.webhook "serviceName" (include "chart.webhookName" .) -}}
-{{- $_ := set $settings.webhook "configurationName" (include "chart.fullname" .) -}}
+{{- $_ := set $settings.webhook "configurationName" (include "chart.clusterName" .) -}}
 {{- if hasKey $settings "detection" -}}
 {{- $_ := set $settings.detection "replicasService" (printf "%s.%s.svc" (include "chart.replicasService" .) .Release.Namespace) -}}
 {{- if include "chart.detectionCaVolume" . -}}
 {{- $_ := set $settings.detection "caFile" (printf "%s/ca.crt" (include "chart.detectionCaFolder" .)) -}}
 {{- end -}}
+{{- end -}}
+{{- if include "chart.clientCaVolume" . -}}
+{{- $_ := set $settings.webhook "clientCaFile" (printf "%s/ca.crt" (include "chart.clientCaFolder" .)) -}}
 {{- end -}}
 {{- $_ := set $settings.sources "secrets" (include "chart.secretSources" . | fromJsonArray) -}}
 {{- $_ := unset $settings.proxy "allowedHosts" -}}
@@ -75,4 +78,16 @@
 {{- $hosts = concat $hosts ($proxy.allowedHosts | default list) -}}
 {{- $hosts = concat $hosts (values ($proxy.hosts | default dict)) (values ($proxy.registryHosts | default dict)) -}}
 {{- toJson ($hosts | uniq | sortAlpha) -}}
+{{- end -}}
+
+
+{{/* How images are chosen; an unquoted "off" is "false" in YAML. */}}
+{{- define "chart.mode" -}}
+{{- $mode := (.Values.settings.rewrite | default dict).mode -}}
+{{- ternary "off" ($mode | default "private") (kindIs "bool" $mode) -}}
+{{- end -}}
+
+{{/* Whether `helm test` has anything to show: in mode off no name ever changes. */}}
+{{- define "chart.testEnabled" -}}
+{{- if and .Values.test.enabled (ne (include "chart.mode" .) "off") }}yes{{ end -}}
 {{- end -}}

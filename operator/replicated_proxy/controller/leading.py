@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from replicated_proxy.clock import Clock
-from replicated_proxy.controller.certifying import CertificateKeeper
+from replicated_proxy.controller.certificates import Certificates
 from replicated_proxy.controller.collecting import Reach, VerdictCollector
 from replicated_proxy.controller.publishing import TablePublisher
 from replicated_proxy.controller.reconciling import Hands, Reconciler
@@ -23,6 +23,7 @@ from replicated_proxy.controller.writing import SecretWriter
 from replicated_proxy.core.pull_secrets import Ownership
 from replicated_proxy.core.statuses import SyncState
 from replicated_proxy.kube.client import KubeClient
+from replicated_proxy.kube.pacing import Pace
 from replicated_proxy.settings import Settings
 from replicated_proxy.telemetry.metrics import Metrics
 
@@ -39,7 +40,7 @@ class Office:
         world: the caches.
         sweep: fills them anew.
         publisher: the routing table, as far as it is known.
-        certificates: their keeper, who has seen what stands in the cluster.
+        certificates: who makes or follows them, and has seen what stands in the cluster.
     """
 
     settings: Settings
@@ -49,7 +50,7 @@ class Office:
     world: World
     sweep: Sweep
     publisher: TablePublisher
-    certificates: CertificateKeeper
+    certificates: Certificates
 
 
 class Term:
@@ -120,7 +121,7 @@ def _make_reconciler(office: Office) -> Reconciler:
         client=client,
         writer=SecretWriter(client, world.secrets, ownership, office.metrics, restraint),
         publisher=office.publisher,
-        reporter=Reporter(client, world, clock.now, settings.validity()),
+        reporter=Reporter(client, world, clock.now, settings.validity(), Pace(clock.monotonic)),
     )
     timing = settings.controller
     queue = WorkQueue(timing.retry_first_seconds, timing.retry_longest_seconds)

@@ -139,22 +139,30 @@ class Reconciler:
         self.ends = tuple((plan.standings[lic.identity.uid], lic.expiry.at) for lic in sources.licenses)
         self._alarm.set(next_change(sources.licenses, moment, self._settings.validity))
         await self._hands.publisher.publish(with_conflicts(plan.table, _conflicting(plan, self._world)))
-        if self._may_report() and await self._hands.reporter.report(
-            Findings(plan, self.results, self._hands.publisher.problem)
-        ):
+        if self._may_report():
+            await self._report(Findings(plan, self.results, self._hands.publisher.problem))
+
+    async def _report(self, findings: Findings) -> None:
+        """Bring statuses up to date, and come again where that brought news or one was held back."""
+        if await self._hands.reporter.report(findings):
             self.trigger_overview()
+        self._owe_report(self._hands.reporter.held)
 
     def _may_report(self) -> bool:
         """Tell whether statuses are due: at once, but while namespaces are worked through only now and then."""
         now = self._clock.monotonic()
         left = self._report_after - now if len(self.queue) else 0.0
-        if self._owed is not None:
-            self._owed.cancel()
+        self._owe_report(left)
         if left > 0:
-            self._owed = asyncio.get_running_loop().call_later(left, self.trigger_overview)
             return False
         self._report_after = now + _PROGRESS_SECONDS
         return True
+
+    def _owe_report(self, seconds: float) -> None:
+        """Come again after that time, in place of what was owed before; 0 means that nothing is."""
+        if self._owed is not None:
+            self._owed.cancel()
+        self._owed = asyncio.get_running_loop().call_later(seconds, self.trigger_overview) if seconds > 0 else None
 
     def _adopt_contents(self, contents: SecretContents) -> None:
         """Look at every namespace again when what belongs there may have changed."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from replicated_proxy.clock import Clock
-from replicated_proxy.controller.certifying import CertificateKeeper
+from replicated_proxy.controller.certificates import make_certificates
 from replicated_proxy.controller.electing import Elector, contest_of
 from replicated_proxy.controller.entries import LicenseReader, leave_unchecked
 from replicated_proxy.controller.leading import Office, Term
@@ -66,7 +66,7 @@ class ControllerRole:
             world=world,
             sweep=Sweep(self._lister, self._watchdog, metrics, clock, settings.controller.sweep_seconds),
             publisher=TablePublisher(client, settings.namespace, settings.routes_config_map, settings.secret.name),
-            certificates=CertificateKeeper(client, settings, clock, metrics),
+            certificates=make_certificates(client, settings, clock, metrics),
         )
         self._term: Term | None = None
         self._sources_due = asyncio.Event()

@@ -180,6 +180,11 @@ class KubeClient:
         query = {"fieldManager": FIELD_MANAGER}
         return await self._request("POST", resource.path(namespace=namespace), query=query, body=body)
 
+    async def try_out(self, resource: Resource, body: Object, namespace: str = "") -> Object:
+        """Have the API server do all that belongs to a creation but the storing."""
+        query = {"fieldManager": FIELD_MANAGER, "dryRun": "All"}
+        return await self._request("POST", resource.path(namespace=namespace), query=query, body=body)
+
     async def replace(self, resource: Resource, body: Object) -> Object:
         """Replace an object; the resourceVersion in its metadata is the precondition."""
         metadata = body["metadata"]

@@ -37,6 +37,7 @@ class Resource:
 
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps")
 CORE_EVENTS: Final = Resource("", "v1", "events")
+PODS: Final = Resource("", "v1", "pods")
 NAMESPACES: Final = Resource("", "v1", "namespaces")
 SECRETS: Final = Resource("", "v1", "secrets")
 LICENSES: Final = Resource("kots.io", "v1beta1", "licenses")

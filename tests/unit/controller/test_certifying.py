@@ -4,192 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import copy
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Self, cast
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
 from builders import Json
+from keeping import (
+    AUTHORITY,
+    CONFIGURATION,
+    NAMES,
+    OURS,
+    OUT_OF_SYNC,
+    POD_ENTRY,
+    SERVING,
+    SETTINGS,
+    Api,
+    Keeping,
+    a_configuration,
+    a_foreign_secret,
+)
 from replicated_proxy.certificates.documents import read_serving
+from replicated_proxy.certificates.verifying import verify_leaf
 from replicated_proxy.controller import certifying
+from replicated_proxy.controller.certificate_places import published_in
+from replicated_proxy.controller.certificates import make_certificates
 from replicated_proxy.controller.certifying import CertificateKeeper
-from replicated_proxy.kube.client import KubeClient, Listing
-from replicated_proxy.kube.errors import ApiError, Conflict, NotFound
-from replicated_proxy.kube.resources import MUTATING_WEBHOOKS, SECRETS, Resource
-from replicated_proxy.settings import Settings
+from replicated_proxy.kube.client import KubeClient
+from replicated_proxy.kube.errors import ApiError
+from replicated_proxy.settings import CertificateMode, CertificateSettings, Settings
 from replicated_proxy.telemetry.metrics import Metrics
 from serving import NOW
 from simulated_clock import SimulatedClock, settle
-
-SETTINGS = Settings()
-AUTHORITY, SERVING = SETTINGS.certificates.ca_secret, SETTINGS.certificates.serving_secret
-CONFIGURATION = SETTINGS.webhook.configuration_name
-LOOK_SECONDS = 600
-OURS = {"app.kubernetes.io/managed-by": "replicated-proxy-operator"}
-
-
-class Api:
-    """The API server: objects by name, watches that see each change, and whoever meddles after a write."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, Json] = {}
-        self.writes: list[str] = []
-        self.meddle: Callable[[str], None] = lambda _: None
-        self.refusal: ApiError | None = None
-        self._watches: dict[str, list[asyncio.Queue[tuple[str, Json]]]] = {}
-        self._version = 0
-
-    def put(self, name: str, body: Json) -> Json:
-        """Store an object."""
-        self._version += 1
-        metadata = {"name": name, "namespace": "ns", "uid": f"uid-{self._version}"} | body.get("metadata", {})
-        stored = body | {"metadata": metadata | {"resourceVersion": str(self._version)}}
-        self.objects[name] = stored
-        self._tell(name, "MODIFIED", stored)
-        return copy.deepcopy(stored)
-
-    def remove(self, name: str) -> None:
-        """Delete an object."""
-        self._tell(name, "DELETED", self.objects.pop(name))
-
-    def _tell(self, name: str, kind: str, body: Json) -> None:
-        """Tell whoever watches."""
-        for queue in self._watches.get(name, ()):
-            queue.put_nowait((kind, copy.deepcopy(body)))
-
-    async def _write(self, what: str) -> None:
-        """Note a write, and refuse it where the test wants that."""
-        await asyncio.sleep(0)
-        self.writes.append(what)
-        if self.refusal is not None:
-            raise self.refusal
-
-    async def list_all(self, _: Resource, __: str = "", field_selector: str = "") -> Listing:
-        """List one object by its name."""
-        name = field_selector.partition("=")[2]
-        return Listing((copy.deepcopy(self.objects[name]),) if name in self.objects else (), "1")
-
-    async def watch(self, _: Resource, __: str, *, field_selector: str, **___: str) -> AsyncIterator[tuple[str, Json]]:
-        """Yield changes."""
-        queue: asyncio.Queue[tuple[str, Json]] = asyncio.Queue()
-        self._watches.setdefault(field_selector.partition("=")[2], []).append(queue)
-        while True:
-            yield await queue.get()
-
-    async def get(self, _: Resource, name: str, __: str) -> Json:
-        """Read one object."""
-        if name not in self.objects:
-            raise NotFound(404, "NotFound", name)
-        return copy.deepcopy(self.objects[name])
-
-    async def create(self, resource: Resource, body: Json, _: str) -> Json:
-        """Create a Secret."""
-        assert resource is SECRETS
-        name = body["metadata"]["name"]
-        await self._write(f"create {name}")
-        if name in self.objects:
-            raise Conflict(409, "AlreadyExists", name)
-        return self._written(name, body)
-
-    async def replace(self, resource: Resource, body: Json) -> Json:
-        """Replace a Secret, as strictly as the API server."""
-        assert resource is SECRETS
-        name = body["metadata"]["name"]
-        await self._write(f"replace {name}")
-        stored = self.objects[name]
-        if stored["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
-            raise Conflict(409, "Conflict", name)
-        if stored["type"] != body["type"] or stored.get("immutable"):
-            raise ApiError(422, "Invalid", "field is immutable")
-        return self._written(name, body)
-
-    async def patch(self, path: str, operations: list[Json]) -> Json:
-        """Patch the configuration's caBundle."""
-        assert path == MUTATING_WEBHOOKS.path(CONFIGURATION)
-        await self._write(f"patch {CONFIGURATION}")
-        if CONFIGURATION not in self.objects:
-            raise NotFound(404, "NotFound", CONFIGURATION)
-        body = copy.deepcopy(self.objects[CONFIGURATION])
-        for index in range(len(operations) // 2):
-            body["webhooks"][index]["clientConfig"]["caBundle"] = operations[2 * index + 1]["value"]
-        return self._written(CONFIGURATION, body)
-
-    def _written(self, name: str, body: Json) -> Json:
-        """Store, answer, and let whoever meddles do so."""
-        stored = self.put(name, body)
-        self.meddle(name)
-        return stored
-
-
-def a_configuration(*names: str, bundle: bytes = b"") -> Json:
-    """Return a webhook configuration."""
-    client: Json = {"caBundle": base64.b64encode(bundle).decode()} if bundle else {}
-    return {"webhooks": [{"name": name, "clientConfig": dict(client)} for name in names]}
-
-
-def a_foreign_secret(**differs: Any) -> Json:
-    """Return a Secret that somebody made for something else."""
-    return {"type": "Opaque", "data": {"somebody": "ZWxzZQ=="}, **differs}
-
-
-class Keeping:
-    """A running keeper of a replica that leads; whoever waits here lets a second pass in each turn."""
-
-    def __init__(self, api: Api) -> None:
-        self.api = api
-        self.clock = SimulatedClock(NOW)
-        self.keeper = CertificateKeeper(cast("KubeClient", api), SETTINGS, self.clock, Metrics())
-
-    async def __aenter__(self) -> Self:
-        """Start."""
-        self.task = asyncio.create_task(self._run())
-        return self
-
-    async def _run(self) -> None:
-        """Watch and act."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.keeper.follow())
-            group.create_task(self.keeper.keep())
-
-    @property
-    def pauses(self) -> list[float]:
-        """The pauses between steps, so far."""
-        return [seconds for seconds in self.clock.asked if seconds != LOOK_SECONDS]
-
-    async def __aexit__(self, *_: object) -> None:
-        """End; a keeper that ended by itself failed."""
-        assert not self.task.done()
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Let everybody go on until something is so."""
-        async with asyncio.timeout(20):
-            while not condition():
-                self.clock.step(1.0)
-                await asyncio.sleep(0)
-
-    async def until_well(self) -> None:
-        """Wait until the keeper has nothing to say."""
-        await self.until(lambda: not self.keeper.problems())
-
-    async def until_said(self, words: str) -> str:
-        """Wait until the keeper complains with these words; returns all of it."""
-        await self.until(lambda: words in " ".join(self.keeper.problems()))
-        return " ".join(self.keeper.problems())
-
-    async def turns(self) -> None:
-        """Let everybody go on for long."""
-        for _ in range(500):
-            await asyncio.sleep(0)
 
 
 @pytest.fixture
 def api() -> Api:
     """Return an API server with the chart's webhook configuration."""
     api = Api()
-    api.put(CONFIGURATION, a_configuration("pods"))
+    api.put(CONFIGURATION, a_configuration(POD_ENTRY))
     return api
 
 
@@ -227,7 +81,7 @@ async def test_configuration_without_entries_is_not_written(api: Api) -> None:
         await keeping.turns()
         assert CONFIGURATION in said
         assert api.writes == before
-        api.put(CONFIGURATION, a_configuration("pods", "more"))
+        api.put(CONFIGURATION, a_configuration(POD_ENTRY, "more.proxy.kots.io"))
         await keeping.until_well()
     assert api.writes == [*before, f"patch {CONFIGURATION}"]
 
@@ -246,7 +100,7 @@ async def test_fight_over_the_bundle_is_tamed(api: Api) -> None:
 
     def take_back(name: str) -> None:
         if name == CONFIGURATION:
-            api.put(CONFIGURATION, a_configuration("pods", bundle=b"theirs"))
+            api.put(CONFIGURATION, a_configuration(POD_ENTRY, bundle=b"theirs"))
 
     api.meddle = take_back
     async with Keeping(api) as keeping:
@@ -359,10 +213,83 @@ async def test_standby_writes_nothing_and_a_new_leader_reads_anew(api: Api) -> N
     assert api.writes == before
 
 
+async def test_entries_of_others_are_left_alone(api: Api) -> None:
+    """Another webhook in our configuration keeps its bundle, and does not count as one that is out of order."""
+    body = a_configuration("theirs.example.com", POD_ENTRY, "proxy.kots.io.example.com", bundle=b"theirs")
+    api.put(CONFIGURATION, body)
+    async with Keeping(api) as keeping:
+        await keeping.until_well()
+    bundles = [entry["clientConfig"]["caBundle"] for entry in api.objects[CONFIGURATION]["webhooks"]]
+    assert [base64.b64decode(text) for text in bundles] == [
+        b"theirs",
+        read_serving(api.objects[SERVING]).bundle,
+        b"theirs",
+    ]
+    assert api.writes.count(f"patch {CONFIGURATION}") == 1
+
+
+async def test_configuration_of_others_only_is_named(api: Api) -> None:
+    """With no entry of ours there is nowhere to publish."""
+    api.put(CONFIGURATION, a_configuration("theirs.example.com"))
+    async with Keeping(api) as keeping:
+        await keeping.until_said("has no webhooks of ours")
+        assert keeping.metrics.registry.get_sample_value(OUT_OF_SYNC) == 1
+    assert api.writes == []
+
+
+async def test_lifetimes_of_seconds_meet_no_growing_pauses(api: Api) -> None:
+    """What time makes due is nobody's fight: rotation follows rotation without a complaint."""
+    lifetimes = CertificateSettings(
+        ca_lifetime=timedelta(seconds=30), leaf_lifetime=timedelta(seconds=12), propagation_delay=timedelta(seconds=2)
+    )
+    async with Keeping(api, Settings(certificates=lifetimes)) as keeping:
+        await keeping.until_well()
+        while keeping.clock.now() < NOW + timedelta(seconds=200):
+            keeping.clock.step(0.2)
+            await keeping.turns(20)
+            assert keeping.keeper.problems() == []
+            served, bundle = read_serving(api.objects[SERVING]), published_in(api.objects[CONFIGURATION])
+            assert not verify_leaf(served.chain, bundle or b"", NAMES[0], keeping.clock.now())
+    assert api.writes.count(f"replace {AUTHORITY}") >= 8
+    assert max(keeping.pauses) <= 2
+
+
+async def test_sync_of_the_bundle_is_measured(api: Api) -> None:
+    """The gauge is 1 while `caBundle` is another one, and 0 once it is ours."""
+    api.refusal = ApiError(403, "Forbidden", "a policy forbids patches")
+    async with Keeping(api) as keeping:
+        await keeping.until_said("forbids patches")
+        api.refusal = None
+        await keeping.until_well()
+        assert keeping.metrics.registry.get_sample_value(OUT_OF_SYNC) == 0
+        api.refusal = ApiError(403, "Forbidden", "a policy forbids patches")
+        api.put(CONFIGURATION, a_configuration(POD_ENTRY, bundle=b"theirs"))
+        await keeping.until_said("forbids patches")
+        assert keeping.metrics.registry.get_sample_value(OUT_OF_SYNC) == 1
+    assert keeping.metrics.registry.get_sample_value(OUT_OF_SYNC) == 0
+
+
+@pytest.mark.parametrize("mode", [CertificateMode.CERT_MANAGER, CertificateMode.EXISTING_SECRET])
+async def test_other_modes_read_the_serving_secret_and_nothing_else(api: Api, mode: CertificateMode) -> None:
+    """Where somebody else makes the certificate, the controller watches one Secret and writes nothing."""
+    settings = Settings(certificates=CertificateSettings(mode=mode))
+    certificates = make_certificates(cast("KubeClient", api), settings, SimulatedClock(NOW), Metrics())
+    work = [asyncio.create_task(certificates.follow()), asyncio.create_task(certificates.keep())]
+    await settle()
+    assert (certificates.serving_secret(), certificates.problems()) == (None, [])
+    stored = api.put(SERVING, a_foreign_secret())
+    await settle()
+    assert certificates.serving_secret() == stored
+    assert (api.writes, list(api.watched)) == ([], [SERVING])
+    for task in work:
+        task.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
+
+
 @pytest.mark.parametrize("bundle", ["", "not base64", 5, None])
 async def test_odd_bundle_is_replaced(api: Api, bundle: Any) -> None:
     """Whatever stands in `caBundle`, it is replaced."""
-    api.put(CONFIGURATION, {"webhooks": [{"name": "pods", "clientConfig": {"caBundle": bundle}}]})
+    api.put(CONFIGURATION, {"webhooks": [{"name": POD_ENTRY, "clientConfig": {"caBundle": bundle}}]})
     async with Keeping(api) as keeping:
         await keeping.until_well()
     assert f"patch {CONFIGURATION}" in api.writes

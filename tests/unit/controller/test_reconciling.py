@@ -37,6 +37,7 @@ class House:
         self.published = RoutingTable(SECRET_NAME)
         self.problem = ""
         self.reports: list[dict[str, SyncState]] = []
+        self.held = 0.0
         anyone = cast("Any", self)
         hands = Hands(client=anyone, writer=anyone, publisher=anyone, reporter=anyone)
         self.reconciler = Reconciler(self.world, hands, WorkQueue(1.0, 60.0), Settings(), self.clock)
@@ -92,3 +93,15 @@ async def test_restart_reports_what_the_caches_show_to_be_settled() -> None:
     await house.reconciler.overview()
 
     assert house.reports == [{"app": SyncState.SYNCED}]
+
+
+async def test_status_that_is_held_back_is_looked_at_again_when_its_time_has_come() -> None:
+    """An overview becomes due by itself, and only where something was held back."""
+    house = House("app")
+    await house.reconciler.overview()
+    assert house.reconciler._owed is None
+
+    house.held = 0.01
+    await house.reconciler.overview()
+    async with asyncio.timeout(10):
+        await house.reconciler._overview_due.wait()

@@ -19,6 +19,8 @@ from replicated_proxy.core.statuses import SyncResult, SyncState
 from replicated_proxy.core.validity import ValidityPolicy
 from replicated_proxy.kube.client import KubeClient, Listing
 from replicated_proxy.kube.errors import ApiError, Conflict, NotFound
+from replicated_proxy.kube.pacing import Pace
+from simulated_clock import StandingClock
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SYNCED, FAILED = SyncResult(SyncState.SYNCED), SyncResult(SyncState.FAILED, "Forbidden", "quota exceeded")
@@ -54,6 +56,9 @@ class Desk:
     def __init__(self, *bodies: Json, namespaces: Sequence[str] = (), **refusals: ApiError) -> None:
         self.world = World(Ownership("operator-system/operator", SECRET_NAME), frozenset())
         self.writes = Writes(refusals)
+        self.clock = StandingClock()
+        client = cast("KubeClient", self.writes)
+        self.reporter = Reporter(client, self.world, lambda: NOW, ValidityPolicy(), Pace(self.clock))
         self.published = RoutingTable(SECRET_NAME)
         for body in (versioned(body, number + 1) for number, body in enumerate(bodies)):
             self.writes.bodies[body["metadata"]["name"]] = body
@@ -70,8 +75,7 @@ class Desk:
 
     async def report(self, results: Mapping[str, SyncResult] | None = None, problem: str = "") -> bool:
         """Report what a turn finds; returns whether that brought news."""
-        client = cast("KubeClient", self.writes)
-        return await Reporter(client, self.world, lambda: NOW, ValidityPolicy()).report(self.findings(results, problem))
+        return await self.reporter.report(self.findings(results, problem))
 
     def status(self, name: str) -> Json:
         """Return the status that was written."""
@@ -117,6 +121,37 @@ async def test_status_is_written_once() -> None:
     await desk.report({"app": SYNCED, "a": FAILED})
 
     assert ({"my-app", "my-application"}, {}, posted) == (written, desk.writes.patches, len(desk.writes.events))
+
+
+async def test_status_that_somebody_else_undoes_is_written_after_growing_pauses() -> None:
+    """The first repair is made at once, then after 1, 2, 4 seconds and so on; what is held back says for how long."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    await desk.report({"app": SYNCED})
+    pauses = []
+    for version in range(10, 20, 2):
+        body = desk.writes.bodies["my-app"]
+        desk.world.licenses.apply("MODIFIED", versioned(body | {"status": {"somebody": "else's"}}, version))
+        desk.writes.bodies["my-app"] = versioned(body, version + 1)
+        desk.writes.patches.clear()
+        await desk.report({"app": SYNCED})
+        pauses.append(desk.reporter.held)
+        assert bool(desk.writes.patches) is not bool(desk.reporter.held)
+        desk.clock.now += desk.reporter.held
+        await desk.report({"app": SYNCED})
+        assert (set(desk.writes.patches), desk.reporter.held) == ({"my-app"}, 0.0)
+
+    assert pauses == [0.0, 1.0, 2.0, 4.0, 8.0]
+
+
+async def test_change_of_our_own_is_written_at_once_however_often() -> None:
+    """Nobody is in the way of a status that says something new each time, nor of one that was made anew."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    for result in (SYNCED, FAILED, SYNCED, FAILED, SYNCED):
+        desk.writes.patches.clear()
+        await desk.report({"app": result})
+        assert (set(desk.writes.patches), desk.reporter.held) == ({"my-app"}, 0.0)
+
+    assert await desk.report({"app": SYNCED}) is False
 
 
 @pytest.mark.parametrize(
@@ -321,7 +356,8 @@ async def test_secret_that_cannot_be_read_says_why_wherever_it_is() -> None:
     world.secret_licenses.doubt(key, "Secret vault/license does not exist")
     writes = Writes()
     plan = plan_table(world.sources(), (), CoverageSettings(SECRET_NAME, frozenset()), RoutingTable(SECRET_NAME))
-    reporter = Reporter(cast("KubeClient", writes), world, lambda: NOW, ValidityPolicy())
+    pace = Pace(StandingClock())
+    reporter = Reporter(cast("KubeClient", writes), world, lambda: NOW, ValidityPolicy(), pace)
     await reporter.report(Findings(plan, {}, ""))
     told = {event["reason"]: event["message"] for event in writes.events}
 

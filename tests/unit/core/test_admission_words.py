@@ -100,7 +100,7 @@ def test_warnings_are_printable() -> None:
 def test_audit_annotations_say_what_was_done() -> None:
     """License and outcome of each image are audited; keys have no slash, which the API server adds."""
     verdict = review(a_pod("nginx", "auto"))
-    expected = {"license": "app/my-app", "images": "containers/c0=rewritten; containers/c1=placeholder"}
+    expected = {"license": "my-app", "images": "containers/c0=rewritten; containers/c1=placeholder"}
 
     assert expected == verdict.audit
 
@@ -110,7 +110,7 @@ def test_second_review_is_audited_under_keys_of_its_own() -> None:
     verdict = review(a_pod(f"{P}/nginx", "busybox", annotations={ANNOTATION: '{"containers/c0":"nginx"}'}))
     images = "containers/c0=already-proxied; containers/c1=rewritten"
 
-    assert verdict.audit == {"license-again": "app/my-app", "images-again": images}
+    assert verdict.audit == {"license-again": "my-app", "images-again": images}
 
 
 def test_audit_annotations_are_bounded() -> None:

@@ -189,3 +189,22 @@ def test_what_cannot_be_read_is_given_up_for_room() -> None:
     """A text that is too large and no document leaves nothing behind."""
     assert shrink_verdicts("x" * 100, 50) == ""
     assert shrink_verdicts("x" * 50, 50) == "x" * 50
+
+
+def test_invented_namespaces_have_the_turns_of_one() -> None:
+    """Those that nothing but `"*"` covers share one turn: however many there are, named ones keep their places."""
+    invented = [said(f"r{number}.example/x", namespace=f"*n{number:03}") for number in range(100)]
+    named = [said(f"app.example/{number}", namespace="app") for number in range(5)]
+    chosen = share_out([(each, 1) for each in (*invented, *named)], 10)
+
+    assert [each.namespace for each in chosen].count("app") == 5
+    assert [each.namespace for each in chosen if each.namespace != "app"] == [f"*n{number:03}" for number in range(5)]
+    assert decode_verdicts(encode_verdicts(chosen, ROOM)) == tuple(chosen)
+
+
+def test_namespaces_under_the_wildcard_take_turns_among_themselves() -> None:
+    """One of them that asks about much takes nothing from the others."""
+    many = [said(f"much.example/{number}", namespace="*much") for number in range(50)]
+    few = [said(f"few.example/{number}", namespace=f"*few-{number}") for number in range(3)]
+
+    assert set(few) < set(share_out([(each, 1) for each in (*many, *few)], 8))

@@ -1,0 +1,1 @@
+"""Trying an installation out, as `helm test` does: a Pod that is never stored."""
