@@ -38,8 +38,12 @@ chart-lint: .venv/installed ## helm lint, and YAML style
 	$(BIN)/yamllint --strict -d '{extends: default, rules: {line-length: {max: 120}, document-start: disable}}' charts/replicated-proxy-operator/values.yaml charts/replicated-proxy-operator/Chart.yaml charts/replicated-proxy-operator/ci
 	$(BIN)/python -m pytest --quiet tests/chart
 
+# In two halves at the same time: most tests on an API server wait, and leave a core to the others.
 test: .venv/installed ## Everything: unit, API server and, where a node can run, end to end
-	$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m apiserver -o cache_dir=.pytest_cache/apiserver > >(sed -u 's/^/apiserver | /') 2>&1 & other=$$!; \
+	trap 'kill $$other' INT TERM; \
+	$(BIN)/python -m pytest -m "not apiserver"; failed=$$?; \
+	wait $$other && exit $$failed
 
 test-unit: .venv/installed ## What needs no cluster
 	$(BIN)/python -m pytest -m "not apiserver and not node and not registry"
