@@ -30,7 +30,7 @@ _SOURCE = {"namespace": "vault", "name": "acme", "key": "license.yaml"}
         ({"webhook": {"timeoutSeconds": 31}}, ["/webhook/timeoutSeconds", "30"]),
         ({"webhook": {"failurePolicy": "ignore"}}, ["/webhook/failurePolicy", "'Ignore'", "'Fail'"]),
         ({"settings": {"webhook": {"port": 8080}}}, ["settings.webhook.port", "different ports"]),
-        ({"terminationGracePeriodSeconds": 20}, ["terminationGracePeriodSeconds", "drainSeconds"]),
+        ({"terminationGracePeriodSeconds": 24}, ["terminationGracePeriodSeconds", "drainSeconds", "at least 25"]),
         ({"settings": {"license": {"signature": "warn"}}}, ["/settings/license/signature", "'Warn'", "'Enforce'"]),
         ({"settings": {"license": {"onExpiry": "Delete"}}}, ["/settings/license/onExpiry", "'Retain'", "'Revoke'"]),
         ({"settings": {"license": {"trustedKeys": {"k": "x"}}}}, ["settings.license.trustedKeys.k", "PUBLIC KEY"]),

@@ -14,8 +14,10 @@
 {{- fail (printf "settings.webhook.port and settings.webhook.healthPort are both %v: choose different ports" .Values.settings.webhook.port) -}}
 {{- end -}}
 {{- $grace := add .Values.settings.webhook.drainSeconds .Values.settings.webhook.shutdownSeconds -}}
-{{- if le (int .Values.terminationGracePeriodSeconds) (int $grace) -}}
-{{- fail (printf "terminationGracePeriodSeconds is %v: it must exceed settings.webhook.drainSeconds and shutdownSeconds together (%v)" .Values.terminationGracePeriodSeconds $grace) -}}
+{{- /* After those the webhook closes connections for a second; the rest is for starting to end and for a busy node. */}}
+{{- $least := add $grace 5 -}}
+{{- if lt (int .Values.terminationGracePeriodSeconds) (int $least) -}}
+{{- fail (printf "terminationGracePeriodSeconds is %v: it must be at least %v, settings.webhook.drainSeconds and shutdownSeconds together (%v) and 5 more" .Values.terminationGracePeriodSeconds $least $grace) -}}
 {{- end -}}
 {{- end -}}
 
