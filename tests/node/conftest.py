@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.story import IMAGE, LICENSE_ID, SECRET
+from kept import KeptLogs, KeptObjects
 from operating import a_license
 from rig.clusters import NODE, kind_for_tests, make_whole
+from rig.layout import Layout
 from rig.node import Node
 from rig.processes import run
 from rig.release import install_release
@@ -30,8 +33,13 @@ SLUG = "my-kots-app"
 class Installed:
     """The node with the operator in it, in the words of a user."""
 
-    def __init__(self, node: WholeCluster) -> None:
+    def __init__(self, node: WholeCluster, kept: Sequence[KeptLogs | KeptObjects] = ()) -> None:
         self.node = node
+        self._kept = kept
+
+    def kept_places(self) -> dict[str, str]:
+        """Return what was written since the node came up, that of Pods and objects included that are gone."""
+        return {name: text for kept in self._kept for name, text in kept.places().items()}
 
     @property
     def own_node(self) -> Node:
@@ -113,8 +121,22 @@ def installed() -> Iterator[Installed]:
     with node:
         node.push_private_image(IMAGE)
         node.stand_in.issue(LICENSE_ID, SLUG)
-        install_release(node, image)
-        yield Installed(node)
+        with ExitStack() as stack:
+            kept = keepers(node)
+            for keeper in kept:
+                stack.enter_context(keeper)
+            install_release(node, image)
+            yield Installed(node, kept)
+
+
+def keepers(node: WholeCluster) -> list[KeptLogs | KeptObjects]:
+    """Return what keeps the traces of the run for the search for licenses, none of them at work yet."""
+    kubectl = [str(node.binaries["kubectl"]), f"--kubeconfig={node.kubeconfig}"]
+    found: list[KeptLogs | KeptObjects] = [KeptObjects(kubectl, SECRET, node.workdir / "kept-objects")]
+    if isinstance(node, Node):
+        pods = Layout(node.workdir).mounts / "var-log" / "pods"
+        found.append(KeptLogs(pods, OPERATOR, node.workdir / "kept-logs"))
+    return found
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from node.conftest import SLUG, Installed
 from operating import a_license
 from pod_stream import Outcome, PodStream, describe
 from replicated_proxy.settings import InvalidSettings, parse_settings
+from rig.errors import RigError
 from rig.images import build_operator_image
 from rig.manifests import read_manifests
 from rig.release import install_release, previous_chart, upgrade_release
@@ -51,20 +52,22 @@ def has_bundle(installed: Installed) -> bool:
 
 
 def earlier_chart(installed: Installed, folder: Path) -> Path:
-    """Return the chart as it was before its last change, or as it is where the present program refuses its settings.
+    """Return the chart as it was before its last change, or as it is where that cannot be used.
 
-    An image of that time would take them, but there is none: one cluster has one image at a time here.
+    It cannot where the present program refuses its settings, or where a commit left a part of it behind.
+
+    An image of that time would take its settings, but there is none: one cluster has one image at a time here.
     """
     chart = previous_chart(folder)
-    manifests = read_manifests(installed.node.helm("template", RELEASE, str(chart), "--namespace", NAMESPACE))
-    (settings,) = (
-        item["data"]["settings.yaml"]
-        for item in manifests
-        if item["kind"] == "ConfigMap" and item["metadata"]["name"] == RELEASE
-    )
     try:
+        manifests = read_manifests(installed.node.helm("template", RELEASE, str(chart), "--namespace", NAMESPACE))
+        (settings,) = (
+            item["data"]["settings.yaml"]
+            for item in manifests
+            if item["kind"] == "ConfigMap" and item["metadata"]["name"] == RELEASE
+        )
         parse_settings(yaml.safe_load(settings), {"POD_NAMESPACE": NAMESPACE})
-    except InvalidSettings as error:
+    except (InvalidSettings, RigError) as error:
         _log.info("the present chart stands for the previous one: %s", error)
         return CHART
     return chart

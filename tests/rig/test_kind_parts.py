@@ -69,7 +69,7 @@ def test_runtime_passes_everything_else_on(runtime: Path) -> None:
 
 
 def _configuration(*, assembled: bool) -> dict[str, Any]:
-    return write_configuration(Path("/work/certs.d"), assembled=assembled)
+    return write_configuration(Path("/srv/certs.d"), assembled=assembled)
 
 
 @pytest.mark.parametrize("assembled", [False, True])
@@ -78,7 +78,7 @@ def test_node_trusts_the_registries(assembled: bool) -> None:
     configuration = _configuration(assembled=assembled)
     (node,) = configuration["nodes"]
     (mount,) = node["extraMounts"]
-    assert mount["hostPath"] == "/work/certs.d"
+    assert mount["hostPath"] == "/srv/certs.d"
     assert any(
         f'config_path = "{mount["containerPath"]}"' in patch for patch in configuration["containerdConfigPatches"]
     )
