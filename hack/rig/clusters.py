@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rig import docker
+from rig import docker, official_image
 from rig.controlplane import ControlPlane
 from rig.errors import RigError
 from rig.existing import Existing
@@ -62,8 +62,9 @@ class Wish:
 def choose(wish: Wish | None = None) -> tuple[str, str]:
     """Return the kind of cluster to use, and why, in words for the user.
 
-    Without a wish it is the fullest that this machine can run. An existing cluster is never chosen, nor is one that
-    somebody's kubeconfig happens to lead to: it takes the wish and the name of its context.
+    Without a wish it is the fullest that this machine can run; to know that, kind's node image is pulled. An existing
+    cluster is never chosen, nor is one that somebody's kubeconfig happens to lead to: it takes the wish and the name of
+    its context.
 
     Raises:
         RigError: there is no such kind, or what an existing cluster needs was not said.
@@ -74,11 +75,13 @@ def choose(wish: Wish | None = None) -> tuple[str, str]:
     _check_existing(wish)
     if wish.kind:
         return wish.kind, "asked for"
-    obstacle = obstacle_to_docker()
-    if not obstacle:
-        return KIND, "a Docker daemon answers"
-    obstacle = obstacle_to_node()
-    return (CONTROL_PLANE, f"a node needs {obstacle}") if obstacle else (NODE, "no Docker, but Linux and root")
+    without_kind = obstacle_to_kind()
+    if not without_kind:
+        return KIND, "Docker answers, and has kind's node image"
+    without_node = obstacle_to_node()
+    if without_node:
+        return CONTROL_PLANE, f"{without_kind}; a node needs {without_node}"
+    return NODE, f"{without_kind}; a node needs Linux and root, which are here"
 
 
 def _check_existing(wish: Wish) -> None:
@@ -93,12 +96,21 @@ def _check_existing(wish: Wish) -> None:
         raise RigError(f"CONTEXT={wish.context} is for an existing cluster: say CLUSTER={EXISTING} too, or neither")
 
 
-def obstacle_to_docker() -> str:
-    """Return what keeps this machine from running kind; empty if nothing does."""
+def obstacle_to_kind() -> str:
+    """Return what keeps this machine from running kind, as a clause; empty if nothing does."""
     if sys.platform != "linux":
         # What runs in containers beside the cluster is built for this machine.
-        return f"Linux, this is {sys.platform}"
-    return "" if docker.find() is not None else "a Docker daemon that answers"
+        return f"kind needs Linux, this is {sys.platform}"
+    found = docker.find()
+    if found is None:
+        return "no Docker"
+    try:
+        image = official_image.pinned_image()
+    except RigError as error:
+        return f"Docker answers, but which node image kind needs cannot be told: {error}"
+    obstacle = official_image.obstacle_to_image(found, image)
+    name, _, _ = image.partition("@")
+    return f"Docker answers, but the node image {name} cannot be had: {obstacle}" if obstacle else ""
 
 
 def obstacle_to_node() -> str:
@@ -133,9 +145,9 @@ def make_whole(kind: str) -> WholeCluster:
     return makers[kind]()
 
 
-def kind_for_tests(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the kind of cluster for tests with Pods: what CLUSTER asks for, otherwise what this machine can run."""
-    return choose(Wish(environment.get("CLUSTER", "")))[0]
+def choose_for_tests(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Return the kind of cluster for tests with Pods, and why: what CLUSTER asks for, otherwise the fullest here."""
+    return choose(Wish(environment.get("CLUSTER", "")))
 
 
 def open_existing(wish: Wish) -> Existing:

@@ -211,6 +211,6 @@ def test_ports_follow_the_settings(chart: Chart) -> None:
 
 def test_in_the_nodes_network_replicas_have_no_pods_address(chart: Chart) -> None:
     """The controller reaches them on their port wherever they are."""
-    policies = _policies(chart, {**_ON, "webhook": {"hostNetwork": True}})
+    policies = _policies(chart, {**_ON, "webhook": {"hostNetwork": True}, "settings": {"webhook": {"port": 10260}}})
     on_node = replace(WEBHOOK, labels=None, address="172.20.0.77")
-    assert allows(policies, CONTROLLER, on_node, 10250)
+    assert allows(policies, CONTROLLER, on_node, 10260)

@@ -23,7 +23,10 @@ _OVERRIDES: list[dict[str, Any]] = [
     {"settings": {"secret": {"excludedNamespaces": ["payroll", "dev-*"], "createNamespaces": True}}},
     {"commonLabels": {"team": "platform"}, "podLabels": {"team": "other"}, "podAnnotations": {"note": "yes"}},
     {"tolerations": [{"operator": "Exists"}], "nodeSelector": {"disk": "ssd"}, "affinity": {"podAffinity": {}}},
-    {"webhook": {"hostNetwork": True, "namespaceSelector": {"matchLabels": {"tier": "apps"}}}},
+    {
+        "webhook": {"hostNetwork": True, "namespaceSelector": {"matchLabels": {"tier": "apps"}}},
+        "settings": {"webhook": {"port": 10260}},
+    },
     {"controller": {"replicas": 2}, "policies": {"reach": {"enabled": False}}, "cleanup": {"onUninstall": True}},
     {
         "global": {"replicated": {"dockerconfigjson": "eyJhdXRocyI6e319"}},

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from demo.story import IMAGE, LICENSE_ID, SECRET
 from kept import KeptLogs, KeptObjects
 from operating import a_license
-from rig.clusters import NODE, kind_for_tests, make_whole
+from rig.clusters import make_whole
 from rig.layout import Layout
 from rig.node import Node
 from rig.processes import run
@@ -24,6 +24,7 @@ from rig.release import install_release
 from rig.roles import NAMESPACE as OPERATOR
 from rig.waiting import wait_until
 from rig.whole import WholeCluster
+from selecting import chosen_cluster
 
 Json = dict[str, Any]
 Figures = Counter[tuple[str, ...]]
@@ -105,18 +106,15 @@ class Installed:
         return found
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Search for leaked licenses last: everything else has left its traces by then. On kind, leave our node's out."""
-    ours = [] if kind_for_tests() == NODE else [item for item in items if item.get_closest_marker("own_node")]
-    config.hook.pytest_deselected(items=ours)
-    items[:] = [item for item in items if item not in ours]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Search for leaked licenses last: everything else has left its traces by then."""
     items.sort(key=lambda item: item.path.name == "test_no_leaks.py")
 
 
 @pytest.fixture(scope="session")
 def installed() -> Iterator[Installed]:
     """A node with the private image in its upstream registry and the operator ready."""
-    node = make_whole(kind_for_tests())
+    node = make_whole(chosen_cluster()[0])
     image = node.operator_image()
     with node:
         node.push_private_image(IMAGE)

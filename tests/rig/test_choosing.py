@@ -1,16 +1,18 @@
 """Which cluster is used: what is found without a wish, what a wish must say, and what is refused."""
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rig import clusters, docker
-from rig.clusters import Wish, choose, kind_for_tests, make_whole
+from rig import clusters, docker, official_image
+from rig.clusters import Wish, choose, choose_for_tests, make_whole
 from rig.docker import Docker
 from rig.errors import RigError
+from selecting import why_left_out
 
 Install = Callable[[str], Path]
 
@@ -33,27 +35,126 @@ ANSWERS = "echo 29.1.0"
 REFUSES = "echo Cannot connect to the Docker daemon >&2; exit 1"
 
 
-def test_docker_that_answers_means_kind(client: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a wish, kind is used where a daemon answers, and the reason says so."""
+PULLED = 'echo 29.1.0; echo "$*" >> "$0.calls"; test "$1" != image'
+NOT_PULLED = """case "$1" in
+image) echo 'Error: No such image' >&2; exit 1 ;;
+pull) echo 'kindest/node: Pulling'; echo 'Error response from daemon: no route to host' >&2; exit 1 ;;
+esac
+echo 29.1.0"""
+IMAGE = f"kindest/node:v1.99.0@sha256:{'0' * 64}"
+OBSTACLES = [
+    pytest.param("", clusters.NODE, "Linux and root, which are here", id="node"),
+    pytest.param("root (it makes namespaces and mounts)", clusters.CONTROL_PLANE, "root (it makes", id="control plane"),
+]
+
+
+@pytest.fixture
+def pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pinned image of one's own on Linux, and an empty cache; returns the log of pulling."""
     monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(official_image, "pinned_image", lambda: IMAGE)
+    return tmp_path / "replicated-proxy-operator" / "docker-images" / "pull.log"
+
+
+@pytest.fixture
+def without_image(client: Install, pinned: Path) -> Path:
+    """A Docker that neither has the image nor can pull it; returns the log of pulling."""
+    client(NOT_PULLED)
+    return pinned
+
+
+@pytest.mark.usefixtures("pinned")
+def test_docker_that_has_the_node_image_means_kind(client: Install) -> None:
+    """Without a wish, kind is used where a daemon answers and has the image; nothing is pulled."""
+    calls = client(f'{ANSWERS}; echo "$*" >> "$0.calls"').with_suffix(".calls")
+    assert choose() == (clusters.KIND, "Docker answers, and has kind's node image")
+    assert calls.read_text().splitlines()[1:] == [f"image inspect {IMAGE}"]
+
+
+@pytest.mark.usefixtures("pinned")
+def test_node_image_that_is_missing_is_pulled(client: Install) -> None:
+    """Where the image can be pulled, kind is used as well, and the image is the pinned one."""
+    calls = client(PULLED).with_suffix(".calls")
+    assert choose()[0] == clusters.KIND
+    assert calls.read_text().splitlines()[1:] == [f"image inspect {IMAGE}", f"pull {IMAGE}"]
+
+
+@pytest.mark.parametrize(("obstacle", "expected", "words"), OBSTACLES)
+def test_docker_without_the_node_image_is_not_kind(
+    without_image: Path, monkeypatch: pytest.MonkeyPatch, obstacle: str, expected: str, words: str
+) -> None:
+    """Where the image cannot be pulled, the next cluster is used, with Docker's own reason."""
+    monkeypatch.setattr(clusters, "obstacle_to_node", lambda: obstacle)
+    kind, reason = choose()
+    said = "Docker answers, but the node image kindest/node:v1.99.0 cannot be had: Error response from daemon: no route"
+    assert kind == expected
+    assert reason.startswith(said)
+    assert str(without_image) in reason
+    assert words in reason
+
+
+def test_what_docker_says_of_a_pull_is_shown_and_kept(without_image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log holds the last attempt whole, and its end goes to the user."""
+    for _ in range(2):
+        choose()
+    said = ["kindest/node: Pulling", "Error response from daemon: no route to host"]
+    assert without_image.read_text().splitlines() == said
+    shown = capsys.readouterr().err
+    assert f"pulling {IMAGE}: failed" in shown
+    assert "\n".join(said) in shown
+
+
+def test_kind_that_is_asked_for_is_used_without_its_image(without_image: Path) -> None:
+    """A wish is not traded for another cluster: nothing is pulled, and what is missing is said by kind itself."""
+    assert choose(Wish(clusters.KIND)) == (clusters.KIND, "asked for")
+    assert not without_image.exists()
+
+
+def test_release_of_kind_that_cannot_be_read_is_no_kind(
+    client: Install, pinned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where kind's module is out of reach the next cluster is used, with that reason; nothing is pulled."""
+
+    def out_of_reach() -> str:
+        raise RigError("no module proxy answers")
+
     client(ANSWERS)
-    assert choose() == (clusters.KIND, "a Docker daemon answers")
+    monkeypatch.setattr(official_image, "pinned_image", out_of_reach)
+    kind, reason = choose()
+    assert kind in {clusters.NODE, clusters.CONTROL_PLANE}
+    assert "Docker answers" in reason
+    assert "no module proxy answers" in reason
+    assert not pinned.exists()
 
 
-@pytest.mark.parametrize(
-    ("obstacle", "expected"),
-    [("", clusters.NODE), ("root (it makes namespaces and mounts)", clusters.CONTROL_PLANE)],
-    ids=["node", "control plane"],
-)
+def test_pinned_image_is_the_one_that_kinds_release_names() -> None:
+    """It is read from the pinned module, with its digest: nothing here repeats it."""
+    assert re.fullmatch(r"kindest/node:v1\.\d+\.\d+@sha256:[0-9a-f]{64}", official_image.pinned_image())
+
+
+def test_release_that_names_no_digest_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image that is not pinned is not used, and the place is named where to say it."""
+    source = tmp_path / "pkg" / "apis" / "config" / "defaults" / "image.go"
+    source.parent.mkdir(parents=True)
+    source.write_text('const Image = "kindest/node:latest"\n')
+    monkeypatch.setattr(official_image, "module_folder", lambda *_: tmp_path)
+    with pytest.raises(RigError, match=r"names no image with a digest: say in rig/official_image\.py"):
+        official_image.pinned_image()
+
+
+@pytest.mark.parametrize(("obstacle", "expected", "words"), OBSTACLES)
 def test_client_without_a_daemon_is_no_docker(
-    client: Install, monkeypatch: pytest.MonkeyPatch, obstacle: str, expected: str
+    client: Install, monkeypatch: pytest.MonkeyPatch, obstacle: str, expected: str, words: str
 ) -> None:
     """Where only the client is there, it is the node, or where that cannot run the control plane."""
+    monkeypatch.setattr("sys.platform", "linux")
     client(REFUSES)
     monkeypatch.setattr(clusters, "obstacle_to_node", lambda: obstacle)
     kind, reason = choose()
     assert kind == expected
-    assert obstacle in reason
+    assert reason.startswith("no Docker; a node needs ")
+    assert words in reason
 
 
 def test_daemon_is_asked_and_its_refusal_kept(client: Install) -> None:
@@ -119,8 +220,31 @@ def test_wish_is_read_from_the_variables_of_the_makefile() -> None:
 
 def test_tests_with_pods_take_the_same_wish_but_no_existing_cluster() -> None:
     """The tests create and delete too much for a cluster that is somebody's."""
-    assert kind_for_tests({"CLUSTER": "kind-assembled"}) == clusters.KIND_ASSEMBLED
+    assert choose_for_tests({"CLUSTER": "kind-assembled"}) == (clusters.KIND_ASSEMBLED, "asked for")
     with pytest.raises(RigError, match="existing"):
-        kind_for_tests({"CLUSTER": "existing"})
+        choose_for_tests({"CLUSTER": "existing"})
     with pytest.raises(RigError, match="use one of: kind, kind-assembled, node"):
         make_whole(clusters.CONTROL_PLANE)
+
+
+HERE = "no Docker; a node needs root"
+LEFT_OUT = [
+    pytest.param(["node"], clusters.CONTROL_PLANE, f"no Pod runs on a control-plane ({HERE})", id="Pods, no node"),
+    pytest.param(["own_node"], clusters.CONTROL_PLANE, f"no Pod runs on a control-plane ({HERE})", id="own node"),
+    pytest.param(["apiserver"], clusters.CONTROL_PLANE, "", id="API server alone"),
+    pytest.param([], clusters.CONTROL_PLANE, "", id="no cluster"),
+    pytest.param(["node", "own_node"], clusters.NODE, "", id="on our node"),
+    pytest.param(["node"], clusters.KIND, "", id="Pods on kind"),
+    pytest.param(
+        ["node", "own_node"],
+        clusters.KIND,
+        f"reaching into the rig's own node, and this is kind ({HERE})",
+        id="our node's on kind",
+    ),
+]
+
+
+@pytest.mark.parametrize(("marks", "kind", "reason"), LEFT_OUT)
+def test_tests_are_left_out_where_they_cannot_run(marks: list[str], kind: str, reason: str) -> None:
+    """Those with Pods where only a control plane runs, those of our node on kind, and no other; with the reason."""
+    assert why_left_out(marks, kind, HERE) == reason

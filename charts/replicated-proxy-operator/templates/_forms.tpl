@@ -6,12 +6,21 @@
 {{- $label := "[a-z0-9]([-a-z0-9]*[a-z0-9])?" -}}
 {{- $name := printf "%s([.]%s)*" $label $label -}}
 {{- $host := printf "(%s|\\[[a-f0-9:]+\\])(:[0-9]+)?" $name -}}
+{{- $component := "[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*" -}}
+{{- $registry := printf "((%s([.]%s)+|localhost|\\[[a-f0-9:]+\\])(:[0-9]+)?|%s:[0-9]+)" $label $label $label -}}
+{{- $podLabel := "[A-Za-z0-9][-A-Za-z0-9_.]{0,62}" -}}
 {{- $forms := dict
   "name" (list $name "the name of an object: lower-case letters, digits, - and .")
   "label" (list $label "a name of lower-case letters, digits and -, with a letter or digit at both ends")
   "namespace or *" (list (printf "%s|[*]" $label) "the name of a namespace, or \"*\" for all of them; there are no other wildcards")
   "slug" (list "[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*" "an application's slug as in the vendor portal: lower-case letters, digits and -")
   "host" (list $host "a host, with a port if need be, without https:// and path: images.example.com")
+  "mirror" (list (printf "%s(/%s)*" $host $component) "a registry without https://, with a path if need be: harbor.example.com/mirror")
+  "registry host" (list $registry "a registry's host, with a dot or a port in it, without https:// and path: images.example.com")
+  "pattern" (list (printf "([*][.]%s(:[0-9]+)?|%s)(/%s)*/?" $name $registry $component) "host, host/path-prefix or *.host, in lower case")
+  "glob" (list "[a-z0-9*?]([-a-z0-9*?]{0,61}[a-z0-9*?])?" "the name of a namespace, * and ? for any")
+  "pod label" (list (printf "([a-z0-9][a-z0-9.-]*/)?%s(=%s)?" $podLabel $podLabel) "a label, key or key=value")
+  "certificate name" (list (printf "%s|[0-9a-fA-F.]*:[0-9a-fA-F:.]*" $name) "a DNS name or an IP address; a certificate of ours has no wildcards")
   "key" (list "[-._a-zA-Z0-9]+" "a key of a ConfigMap or Secret: letters, digits, -, _ and .")
   "network" (list "[0-9a-fA-F.:]+(/[0-9]+)?" "a network or an address: 10.0.0.0/8")
   "digest" (list "sha256:[a-f0-9]{64}" "sha256: and 64 hexadecimal digits, as `crane digest IMAGE` prints it")
@@ -29,8 +38,8 @@
 {{- $texts := list -}}
 {{- $fixed := list
   (list "nameOverride" "label") (list "fullnameOverride" "label") (list "image.registry" "host") (list "image.digest" "digest")
-  (list "global.imageRegistry" "host") (list "test.namespace" "label")
-  (list "injectedLicense.appSlug" "slug") (list "injectedLicense.proxyHost" "host")
+  (list "global.imageRegistry" "mirror") (list "test.namespace" "label")
+  (list "injectedLicense.appSlug" "slug") (list "injectedLicense.proxyHost" "registry host")
   (list "detectionCa.configMap" "name") (list "detectionCa.secret" "name") (list "detectionCa.key" "key")
   (list "clientCa.configMap" "name") (list "clientCa.secret" "name") (list "clientCa.key" "key")
   (list "settings.secret.name" "name") (list "settings.routesConfigMap" "name") (list "settings.controller.leaseName" "name")
@@ -41,6 +50,9 @@
 {{- $texts = append $texts (append . (include "chart.valueAt" (list $values (index . 0)))) -}}
 {{- end -}}
 {{- $lists := list
+  (list "settings.rewrite.include" "pattern") (list "settings.rewrite.exclude" "pattern") (list "settings.rewrite.excludedLabels" "pod label")
+  (list "settings.sources.namespaces" "label") (list "settings.secret.excludedNamespaces" "glob")
+  (list "settings.certificates.extraNames" "certificate name")
   (list "injectedLicense.namespaces" "namespace or *") (list "settings.proxy.allowedHosts" "host")
   (list "settings.detection.allowedNetworks" "network") (list "settings.detection.internalNetworks" "network")
   (list "networkPolicy.apiServer.cidrs" "network") (list "networkPolicy.webhookCidrs" "network")
@@ -54,11 +66,16 @@
 {{- end -}}
 {{- end -}}
 {{- range $number, $source := .Values.settings.sources.secrets -}}
-{{- range $key, $form := dict "namespace" "label" "name" "name" "key" "key" "appSlug" "slug" "proxyHost" "host" -}}
+{{- range $key, $form := dict "namespace" "label" "name" "name" "key" "key" "appSlug" "slug" "proxyHost" "registry host" -}}
 {{- $texts = append $texts (list (printf "settings.sources.secrets[%d].%s" $number $key) $form (get $source $key)) -}}
 {{- end -}}
 {{- range $index, $text := $source.namespaces -}}
 {{- $texts = append $texts (list (printf "settings.sources.secrets[%d].namespaces[%d]" $number $index) "namespace or *" $text) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "hosts" "registryHosts" -}}
+{{- range $slug, $host := get $.Values.settings.proxy $key -}}
+{{- $texts = append $texts (list (printf "settings.proxy.%s.%s" $key $slug) "registry host" $host) -}}
 {{- end -}}
 {{- end -}}
 {{- range $id, $key := (.Values.settings.license | default dict).trustedKeys -}}

@@ -13,6 +13,9 @@
 {{- if eq (int .Values.settings.webhook.port) (int .Values.settings.webhook.healthPort) -}}
 {{- fail (printf "settings.webhook.port and settings.webhook.healthPort are both %v: choose different ports" .Values.settings.webhook.port) -}}
 {{- end -}}
+{{- if and .Values.webhook.hostNetwork (eq (int .Values.settings.webhook.port) 10250) -}}
+{{- fail "webhook.hostNetwork is true, and settings.webhook.port is 10250, which is the kubelet's port on every node: choose another one, for example 10260" -}}
+{{- end -}}
 {{- $grace := add .Values.settings.webhook.drainSeconds .Values.settings.webhook.shutdownSeconds -}}
 {{- /* After those the webhook closes connections for a second; the rest is for starting to end and for a busy node. */}}
 {{- $least := add $grace 5 -}}
@@ -57,6 +60,16 @@
 {{- $settings := .Values.settings -}}
 {{- if eq $settings.routesConfigMap (include "chart.fullname" .) -}}
 {{- fail (printf "settings.routesConfigMap is %s, the name of the release's own ConfigMap: choose another name" $settings.routesConfigMap) -}}
+{{- end -}}
+{{- range $key := list "caSecret" "servingSecret" -}}
+{{- if eq (get $settings.certificates $key) $settings.secret.name -}}
+{{- fail (printf "settings.certificates.%s is %s, the name of the pull secrets (settings.secret.name): choose another name" $key $settings.secret.name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $number, $source := $settings.sources.secrets -}}
+{{- if eq $source.name $settings.secret.name -}}
+{{- fail (printf "settings.sources.secrets[%d].name is %s, the name of the pull secrets (settings.secret.name): choose another name" $number $source.name) -}}
+{{- end -}}
 {{- end -}}
 {{- if eq $settings.certificates.caSecret $settings.certificates.servingSecret -}}
 {{- fail (printf "settings.certificates.caSecret and servingSecret are both %s: choose different names" $settings.certificates.caSecret) -}}

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from replicated_proxy.certificates.documents import (
     InvalidCertificate,
     ServingMaterial,
@@ -22,12 +24,14 @@ from replicated_proxy.certificates.documents import (
     read_bundle,
     read_serving,
 )
-from replicated_proxy.certificates.issuing import BACKDATE, Authority
+from replicated_proxy.certificates.issuing import BACKDATE, Authority, make_leaf
 from replicated_proxy.certificates.verifying import split_bundle, validity, verify_leaf
 from replicated_proxy.core.objects import Body
 
 # Of an authority's or a leaf's life, when the next one comes: time for whatever keeps a renewal away.
 _LEFT: Final = 1 / 3
+_TRIAL_NAME: Final = "trial.invalid"
+_TRIAL_LIFETIME: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,18 @@ def _usable_authority(secret: Body | None, now: datetime) -> Authority | str:
         return str(error)
     if now >= authority.certificate.not_valid_after_utc:
         return "the authority has expired"
-    return authority
+    return _sterility(authority, now) or authority
+
+
+def _sterility(authority: Authority, now: datetime) -> str:
+    """Say why nobody would trust what an authority signs, or nothing: not every pair in its Secret is an authority."""
+    begin = max(now, authority.certificate.not_valid_before_utc)
+    try:
+        leaf = make_leaf(authority, [_TRIAL_NAME], begin, _TRIAL_LIFETIME)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # Its subject or key cannot be used.
+        return f"the authority's Secret holds none: {type(error).__name__}"
+    problem = verify_leaf(leaf.certificate_pem, authority.certificate_pem, _TRIAL_NAME, begin)
+    return f"the authority's Secret holds none: {problem}" if problem else ""
 
 
 def _witnesses(serving_secret: Body | None, names: Sequence[str], now: datetime) -> list[bytes]:

@@ -7,11 +7,52 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
 
 from replicated_proxy.certificates.issuing import general_name
 
 _SPKI: Final = serialization.PublicFormat.SubjectPublicKeyInfo
+_FOR_SERVERS: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+
+
+def _is_authority(_policy: Policy, _certificate: x509.Certificate, found: x509.BasicConstraints) -> None:
+    """Take authorities only."""
+    if not found.ca:
+        raise ValueError("it is no authority")
+
+
+def _may_sign(_policy: Policy, _certificate: x509.Certificate, found: x509.KeyUsage | None) -> None:
+    """Take authorities that may sign; those that say nothing may."""
+    if found is not None and not found.key_cert_sign:
+        raise ValueError("its key may not sign certificates")
+
+
+def _serves(_policy: Policy, _certificate: x509.Certificate, found: x509.ExtendedKeyUsage | None) -> None:
+    """Take certificates for servers; those that say nothing are for everything."""
+    if found is not None and _FOR_SERVERS.isdisjoint(found):
+        raise ValueError("it is not for servers")
+
+
+# What Go's crypto/x509 asks for, and no more: the library's own policy is that of public authorities, and refuses what
+# `openssl req -x509` and easy-rsa make (no key usage, basic constraints that are not critical, no key identifiers).
+_AUTHORITIES: Final = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_authority)
+    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _may_sign)
+)
+_LEAVES: Final = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _serves)
+)
 
 
 def verify_leaf(leaf_pem: bytes, bundle_pem: bytes, dns_name: str, now: datetime) -> str:
@@ -34,6 +75,7 @@ def _verify(chain: list[x509.Certificate], authority: x509.Certificate, dns_name
     """Verify against one authority."""
     try:
         policy = PolicyBuilder().store(Store([authority])).time(now)
+        policy = policy.extension_policies(ca_policy=_AUTHORITIES, ee_policy=_LEAVES)
         policy.build_server_verifier(general_name(dns_name)).verify(chain[0], chain[1:])
     except (VerificationError, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         return f"certificate for {dns_name} is not trusted by the bundle: {error}"

@@ -1,4 +1,4 @@
-"""Whose certificates a registry may show: the system's authorities and, where set, more from a file."""
+"""Files of authorities that settings name, and whose certificates a registry may show: the system's and one file's."""
 
 from __future__ import annotations
 
@@ -12,12 +12,74 @@ _log = logging.getLogger(__name__)
 # What Go's client offers, and so what every registry that containerd pulls from takes. No finite-field key exchange:
 # there the server chooses how much arithmetic it costs us.
 _CIPHERS: Final = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL"
+_REMEDY: Final = (
+    "mount a PEM file with the certificates of the registries' authorities there, or leave the setting empty"
+)
 
 _Stamp = tuple[int, int, int]
 
 
 class InvalidCaFile(ValueError):
     """A setting's file of authorities cannot be used; names the setting, the path, what is wrong and the remedy."""
+
+
+class AuthoritiesFile:
+    """A file of authorities that a setting names; whoever uses it asks whether it is another one by now."""
+
+    def __init__(self, path: str, *, setting: str, remedy: str) -> None:
+        """Take the path, empty for no file, with the setting and the remedy for the words of errors."""
+        self._path = Path(path) if path else None
+        self._setting = setting
+        self._remedy = remedy
+        self._good = ""
+        self._stamp = self._read_stamp()
+
+    @property
+    def named(self) -> bool:
+        """Whether the setting names a file."""
+        return self._path is not None
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Have a context trust the file's authorities too; without a file nothing changes.
+
+        Raises:
+            InvalidCaFile: the file is missing or holds no certificate.
+        """
+        if self._path is None:
+            return
+        try:
+            text = self._path.read_bytes().decode("ascii", "ignore")  # Only comments hold anything else.
+            context.load_verify_locations(cadata=text)
+        except (OSError, ValueError) as error:
+            # An ssl.SSLError is an OSError too: the file is there, and is none of certificates.
+            reason = "it holds no certificates"
+            if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+                reason = str(error.strerror)
+            message = f"{self._setting}: {self._path} cannot be used ({reason}): {self._remedy}"
+            raise InvalidCaFile(message) from None
+        self._good = text
+
+    def load_good_into(self, context: ssl.SSLContext) -> None:
+        """Likewise by what was read last: the file may be broken while something else changes."""
+        if self._good:
+            context.load_verify_locations(cadata=self._good)
+
+    def has_changed(self) -> bool:
+        """Tell, once, that the file is another one than before."""
+        stamp = self._read_stamp()
+        changed = stamp != self._stamp
+        self._stamp = stamp
+        return changed
+
+    def _read_stamp(self) -> _Stamp | None:
+        """Return what tells one state of the file from another; a mounted ConfigMap swaps the whole file."""
+        if self._path is None:
+            return None
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 class Trust:
@@ -32,44 +94,22 @@ class Trust:
         Raises:
             InvalidCaFile: it is missing or holds no certificate.
         """
-        self._path = Path(ca_file) if ca_file else None
-        self._stamp = self._read_stamp()
-        self._context = _make_context(self._path)
+        self._file = AuthoritiesFile(ca_file, setting="detection.caFile", remedy=_REMEDY)
+        self._context = _make_context(self._file)
 
     def context(self) -> ssl.SSLContext:
         """Return the context of the moment."""
-        stamp = self._read_stamp()
-        if stamp != self._stamp:
-            self._stamp = stamp
+        if self._file.has_changed():
             try:
-                self._context = _make_context(self._path)
+                self._context = _make_context(self._file)
             except InvalidCaFile as error:
                 _log.warning("%s; the authorities that were read before stay in force", error)
         return self._context
 
-    def _read_stamp(self) -> _Stamp | None:
-        """Return what tells one state of the file from another; a mounted ConfigMap swaps the whole file."""
-        if self._path is None:
-            return None
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return (found.st_mtime_ns, found.st_ino, found.st_size)
 
-
-def _make_context(path: Path | None) -> ssl.SSLContext:
+def _make_context(file: AuthoritiesFile) -> ssl.SSLContext:
     """Return a context that verifies certificates and names."""
     context = ssl.create_default_context()
     context.set_ciphers(_CIPHERS)
-    if path is not None:
-        try:
-            context.load_verify_locations(cafile=path)
-        except OSError as error:
-            # An ssl.SSLError is one too: the file is there, and is none of certificates.
-            reason = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-            raise InvalidCaFile(
-                f"detection.caFile: {path} cannot be used ({reason}): mount a PEM file with the certificates of the "
-                "registries' authorities there, or leave the setting empty"
-            ) from None
+    file.load_into(context)
     return context

@@ -5,7 +5,7 @@ holds most lets go of what it used longest ago: a namespace that holds no more t
 whatever others ask.
 
 Namespaces that the routing table does not name may be made up by whoever reaches the port, in any number. Together they
-hold half at most, and never take the place of one that is named.
+hold half at most, so named ones keep half whatever anybody makes up.
 """
 
 from __future__ import annotations
@@ -48,6 +48,31 @@ class Entry:
     unnamed: bool = False
 
 
+class _Ranking:
+    """Who holds how many, and who most; found without looking at all of them, who may be thousands."""
+
+    def __init__(self) -> None:
+        self._levels: dict[int, OrderedDict[str, None]] = {}
+        self.most = 0
+
+    def move(self, namespace: str, before: int, after: int) -> None:
+        """Note that a namespace holds one more than before, or one less."""
+        if before:
+            level = self._levels[before]
+            del level[namespace]
+            if not level:
+                del self._levels[before]
+        if after:
+            self._levels.setdefault(after, OrderedDict())[namespace] = None
+        self.most = max(self.most, after)
+        while self.most and self.most not in self._levels:
+            self.most -= 1  # Once at most: numbers change by one.
+
+    def first(self) -> str:
+        """Return one of those who hold most."""
+        return next(iter(self._levels[self.most]))
+
+
 class _Scope:
     """Who holds what within a limit: of the whole cache, or of one host's part of it.
 
@@ -60,6 +85,7 @@ class _Scope:
         self._limit = limit
         self._limit_unnamed = max(1, limit // _UNNAMED_SHARE)
         self._held: dict[str, OrderedDict[str, None]] = {}
+        self._named, self._invented = _Ranking(), _Ranking()
         self.size = self.unnamed = 0
 
     def touch(self, namespace: str, key: str) -> None:
@@ -67,6 +93,8 @@ class _Scope:
         held = self._held.get(namespace)
         if held is None:
             held = self._held[namespace] = OrderedDict()
+        if key not in held:
+            self._rank(namespace).move(namespace, len(held), len(held) + 1)
         held[key] = None
         held.move_to_end(key)
 
@@ -74,6 +102,7 @@ class _Scope:
         """Note that a namespace lets go of an entry."""
         held = self._held[namespace]
         del held[key]
+        self._rank(namespace).move(namespace, len(held) + 1, len(held))
         if not held:
             del self._held[namespace]
 
@@ -88,10 +117,14 @@ class _Scope:
     def overfull(self) -> str | None:
         """Return who has to let go of something, if anybody has to: whoever holds most."""
         if self.unnamed > self._limit_unnamed:
-            return max(filter(is_unnamed, self._held), key=self.count)
+            return self._invented.first()
         if self.size > self._limit:
-            return max(self._held, key=self.count)
+            return max(self._invented, self._named, key=lambda ranking: ranking.most).first()
         return None
+
+    def _rank(self, namespace: str) -> _Ranking:
+        """Return where a namespace is ranked."""
+        return self._invented if is_unnamed(namespace) else self._named
 
 
 class VerdictCache:

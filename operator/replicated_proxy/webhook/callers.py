@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
-from replicated_proxy.detection.trust import InvalidCaFile
+from replicated_proxy.detection.trust import AuthoritiesFile
 from replicated_proxy.settings import WebhookSettings
 from replicated_proxy.webhook.responses import Refused
 
-_Stamp = tuple[int, int, int]
-_REMEDY: Final = "mount a PEM file with the authority of the API server's client certificate there"
+_REMEDY: Final = "mount a PEM file with the authority of the API server's client certificate there, or leave it empty"
 
 
 class CallerAuthorities:
@@ -30,43 +28,26 @@ class CallerAuthorities:
         Raises:
             InvalidCaFile: the file is missing or holds no certificate.
         """
-        self._path = Path(ca_file) if ca_file else None
-        self._stamp = self._read_stamp()
-        self.apply(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        self._file = AuthoritiesFile(ca_file, setting="webhook.clientCaFile", remedy=_REMEDY)
+        self.read_again()
 
     def apply(self, context: ssl.SSLContext) -> None:
-        """Have a listening context ask for certificates and check those that are shown.
+        """Have a listening context ask for certificates and check those that are shown, by what was read last."""
+        if self._file.named:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            self._file.load_good_into(context)
+
+    def read_again(self) -> None:
+        """Read the file; where it cannot be used, those before stay in force.
 
         Raises:
-            InvalidCaFile: the file is missing or holds no certificate.
+            InvalidCaFile: it is missing or holds no certificate.
         """
-        if self._path is None:
-            return
-        context.verify_mode = ssl.CERT_OPTIONAL
-        try:
-            context.load_verify_locations(cafile=self._path)
-        except OSError as error:
-            # An ssl.SSLError is one too: the file is there, and is none of certificates.
-            reason = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-            message = f"webhook.clientCaFile: {self._path} cannot be used ({reason}): {_REMEDY}, or leave it empty"
-            raise InvalidCaFile(message) from None
+        self._file.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
     def has_changed(self) -> bool:
         """Tell, once, that the file is another one than before."""
-        stamp = self._read_stamp()
-        changed = stamp != self._stamp
-        self._stamp = stamp
-        return changed
-
-    def _read_stamp(self) -> _Stamp | None:
-        """Return what tells one state of the file from another; a mounted ConfigMap swaps the whole file."""
-        if self._path is None:
-            return None
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return (found.st_mtime_ns, found.st_ino, found.st_size)
+        return self._file.has_changed()
 
 
 def caller_check(settings: WebhookSettings) -> Callable[[web.BaseRequest], None]:

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from prometheus_client import Counter
 
 from replicated_proxy.core.admission import MARKS, PodReview, Verdict, review_pod
-from replicated_proxy.core.askers import asker_of
+from replicated_proxy.core.askers import asker_of, is_unnamed
 from replicated_proxy.core.images import ImageReference
 from replicated_proxy.core.rewriting import RewritePolicy
 from replicated_proxy.core.routes import RoutingTable
@@ -32,6 +32,7 @@ from replicated_proxy.webhook.tables import TableHolder
 _log = logging.getLogger(__name__)
 # Bytes of reviews that wait for registries, all together. Each takes ten times as much of memory while it waits, and
 # whoever calls chooses how large it is and how long its registry says nothing: one that does not fit does not wait.
+# Namespaces that the table does not name have half of it.
 _MOST_WAITING: Final = 4 * 1024 * 1024
 _LONGEST_NAME: Final = 253  # Of a namespace or Pod in the log; the API server has none that is longer.
 _FAILED_TAIL: Final = encode_tail(
@@ -174,7 +175,8 @@ class ReviewHandler:
         """Wait for registries, unless too much waits already, and decide anew by the same table."""
         self._waiting += question.size
         try:
-            left = seconds if self._waiting <= _MOST_WAITING else 0.0
+            most = _MOST_WAITING // 2 if is_unnamed(lookup.asker) else _MOST_WAITING
+            left = seconds if self._waiting <= most else 0.0
             await self._detector.find_out(lookup.unknown, lookup.asker, left)
             return self._conclude(question, self._judge(question, lookup.settle), None)
         except Exception as error:  # noqa: BLE001 - likewise.

@@ -40,6 +40,7 @@ class MaterialHolder:
         self._clock = clock
         self._metrics = metrics
         self._refused = ""
+        self._offered: Body | None = None
         self._material: ServingMaterial | None = None
         self._current: ssl.SSLContext | None = None
         self.context = _new_context()
@@ -52,14 +53,21 @@ class MaterialHolder:
         What cannot be read or put on disk for a moment, and what nobody would trust while the one in use is trusted, is
         left alone: the certificate in use stays.
         """
+        self._offered = secret
         try:
             self._take(_read(secret))
         except (InvalidCertificate, OSError) as error:
+            if str(error) != self._refused:
+                _log.warning("serving certificate not taken over, the one in use stays: %s", error)
             self._refused = str(error)
-            _log.warning("serving certificate not taken over, the one in use stays: %s", error)
         else:
             self._refused = ""
         self._metrics.serving_refused.set(self._refused != "")
+
+    def look_again(self) -> None:
+        """Try anew what was refused: time alone may have made it good, or the one in use bad, and no event tells."""
+        if self._refused:
+            self.update(self._offered)
 
     def _take(self, material: ServingMaterial) -> None:
         """Serve this from the next handshake on, unless it is a step back."""
@@ -103,6 +111,7 @@ class MaterialHolder:
         if self._material is None or not self._callers.has_changed():
             return
         try:
+            self._callers.read_again()
             self._current = self._make_context(self._material)
         except (InvalidCaFile, InvalidCertificate, OSError) as error:
             _log.warning("%s; the authorities that were read before stay in force", error)

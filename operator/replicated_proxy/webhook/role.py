@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from replicated_proxy.certificates.issuing import webhook_name
 from replicated_proxy.clock import Clock, SystemClock
@@ -25,6 +26,7 @@ from replicated_proxy.webhook.server import ReviewServer
 from replicated_proxy.webhook.tables import TableHolder, VerdictTaker
 
 _log = logging.getLogger(__name__)
+_LOOK_SECONDS: Final = 10.0
 
 
 class WebhookRole:
@@ -50,7 +52,7 @@ class WebhookRole:
             InvalidCaFile: `webhook.clientCaFile` cannot be used.
         """
         webhook = settings.webhook
-        clock = clock or SystemClock()
+        clock = self._clock = clock or SystemClock()
         self._registries = registries
         self._detector = RegistryDetector(settings.detection, registries, clock, metrics)
         self._verdicts = VerdictTaker(self._detector.adopt)
@@ -98,6 +100,7 @@ class WebhookRole:
                     group.create_task(self._follow(CONFIG_MAPS, table, self._take_rules)),
                     group.create_task(self._follow(SECRETS, secret, self._material.update)),
                     group.create_task(self._open()),
+                    group.create_task(self._look_again()),
                 ]
                 await stop.wait()
                 await self._drain()
@@ -113,8 +116,19 @@ class WebhookRole:
         """Take over each state of an object."""
         async for body in follow_object(self._client, resource, name, self._settings.namespace):
             update(body)
-            if not self._material.problems() and not self._tables.problems():
-                self._complete.set()
+            self._note_complete()
+
+    def _note_complete(self) -> None:
+        """Have the port opened once there is something to serve with."""
+        if not self._material.problems() and not self._tables.problems():
+            self._complete.set()
+
+    async def _look_again(self) -> None:
+        """Look at the certificate now and then: clocks are set and certificates become valid without any event."""
+        while True:
+            await self._clock.sleep(_LOOK_SECONDS)
+            self._material.look_again()
+            self._note_complete()
 
     def _take_rules(self, config_map: Body | None) -> None:
         """Take over what is known of registries, and then the routing table, with which reviews begin."""

@@ -202,6 +202,14 @@ def test_lost_authority_costs_no_review(settled: Cluster) -> None:
     assert settled.served().chain != before.chain
 
 
+def test_pair_that_is_no_authority_is_replaced(settled: Cluster) -> None:
+    """A serving certificate in the authority's Secret signs nothing that is trusted: a new authority comes."""
+    settled.ca_secret = settled.serving_secret
+    assert settled.settle()[:2] == [WriteAuthority, PublishBundle]
+    assert settled.plan() is None
+    assert settled.distrust(NOW) == ""
+
+
 def test_expired_authority_starts_anew(settled: Cluster) -> None:
     """With an authority that has expired there is nothing to overlap with: all three are made again at once."""
     later = NOW + timedelta(days=CA_DAYS)

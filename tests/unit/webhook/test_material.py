@@ -18,6 +18,7 @@ from builders import Json
 from replicated_proxy.certificates.documents import read_serving, serving_data
 from replicated_proxy.certificates.issuing import Leaf, make_authority, make_leaf
 from replicated_proxy.telemetry.metrics import Metrics
+from replicated_proxy.webhook.callers import CallerAuthorities
 from replicated_proxy.webhook.material import MaterialHolder, load_context
 from serving import NAMES, NOW, SERVER_NAME, a_secret, a_serving_secret, client_context
 
@@ -177,6 +178,36 @@ def test_expired_certificate_is_a_problem_and_is_replaced(holder: MaterialHolder
     holder.update(newer)
     assert holder.problems() == []
     assert shown(holder) == chain_of(newer)
+
+
+def test_certificate_put_in_place_early_is_served_once_it_is_valid(holder: MaterialHolder, clock: Clock) -> None:
+    """Time alone makes it good: no event comes, and the one in use ends."""
+    authority = make_authority(NOW, timedelta(days=100))
+    current, early = (a_serving_secret(authority, now=begin, days=10) for begin in (NOW, NOW + timedelta(days=5)))
+    for secret in (current, early):
+        holder.update(secret)
+    holder.look_again()
+    assert shown(holder) == chain_of(current)
+
+    clock.now = NOW + timedelta(days=6)
+    holder.look_again()
+    assert shown(holder) == chain_of(early)
+
+
+def test_lost_file_of_callers_does_not_hold_up_a_rotation(clock: Clock, tmp_path: Path) -> None:
+    """The next certificate is served while the file that vouches for callers is away; who was vouched for still is."""
+    callers = make_authority(NOW, timedelta(days=10))
+    file = tmp_path / "callers.crt"
+    file.write_bytes(callers.certificate_pem)
+    holder = MaterialHolder(SERVER_NAME, clock, Metrics(), CallerAuthorities(str(file)))
+    holder.update(a_serving_secret())
+    file.unlink()
+    successor = a_serving_secret()
+    holder.update(successor)
+    assert shown(holder) == chain_of(successor)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    holder._callers.apply(context)
+    assert context.get_ca_certs(binary_form=True) == [ssl.PEM_cert_to_DER_cert(callers.certificate_pem.decode())]
 
 
 def test_key_leaves_the_disk(folder: Path) -> None:

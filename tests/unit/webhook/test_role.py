@@ -14,6 +14,7 @@ from asking import ScriptedRegistries
 from builders import Json
 from replicated_proxy.certificates.documents import read_serving
 from replicated_proxy.certificates.issuing import make_authority
+from replicated_proxy.clock import Clock
 from replicated_proxy.core.verdict_documents import DATA_KEY as VERDICTS_KEY
 from replicated_proxy.core.verdict_documents import decode_verdicts, encode_verdicts
 from replicated_proxy.core.verdicts import RepositoryVerdict
@@ -34,6 +35,7 @@ from serving import (
     client_session,
     to_bytes,
 )
+from simulated_clock import SimulatedClock
 
 
 class Objects:
@@ -70,14 +72,14 @@ async def turns() -> None:
 class Replica:
     """A running role."""
 
-    def __init__(self, drain_seconds: float = 0) -> None:
+    def __init__(self, drain_seconds: float = 0, clock: Clock | None = None) -> None:
         webhook = WebhookSettings(
             port=0, health_port=0, bind="127.0.0.1", drain_seconds=drain_seconds, service_name=SERVICE
         )
         self.objects = Objects()
         self.registries = ScriptedRegistries()
         self.settings = Settings(webhook=webhook, namespace=NAMESPACE)
-        self.role = WebhookRole(self.settings, cast("KubeClient", self.objects), Metrics(), self.registries)
+        self.role = WebhookRole(self.settings, cast("KubeClient", self.objects), Metrics(), self.registries, clock)
         self.stop = asyncio.Event()
         now = datetime.now(UTC)
         self.authority = make_authority(now, timedelta(days=2))
@@ -161,6 +163,22 @@ async def test_serves_once_both_are_there(replica: Replica) -> None:
     await replica.serve()
     assert await replica.ready() == (200, "ok\n")
     assert await replica.review() == (200, None)
+
+
+async def test_serves_once_its_clock_is_set() -> None:
+    """A node that boots an hour behind finds the certificate not valid yet; when its clock is set, no event tells."""
+    clock = SimulatedClock(datetime.now(UTC) - timedelta(hours=1))
+    async with Replica(clock=clock) as replica:
+        replica.objects.put(CONFIG_MAPS, a_config_map())
+        replica.objects.put(SECRETS, replica.secret)
+        await clock.advance(60.0)
+        assert "not" in replica.role.problems()[0]
+        assert not replica.role.serving.is_set()
+
+        clock.skew = timedelta(hours=1)
+        await clock.advance(60.0)
+        await replica.role.serving.wait()
+        assert replica.role.problems() == []
 
 
 async def test_asks_for_its_two_objects_by_name_only(replica: Replica) -> None:

@@ -1,0 +1,30 @@
+"""Leaves out what the cluster of this session cannot run, and says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from selecting import chosen_cluster, why_left_out
+
+_LEFT_OUT = pytest.StashKey[Counter[str]]()
+_WITH_PODS = {"node", "own_node"}
+
+
+# Last: what the command line leaves out is gone by then, and a run without Pods asks for no cluster.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests that this machine's cluster cannot run."""
+    marks = {item: _WITH_PODS & {mark.name for mark in item.iter_markers()} for item in items}
+    if not any(marks.values()):
+        return
+    reasons = {item: why_left_out(marks[item], *chosen_cluster()) for item in items}
+    config.stash[_LEFT_OUT] = Counter(reason for reason in reasons.values() if reason)
+    config.hook.pytest_deselected(items=[item for item in items if reasons[item]])
+    items[:] = [item for item in items if not reasons[item]]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say below the number of tests what was left out, and why."""
+    return [f"left out: {count} tests, {reason}" for reason, count in config.stash.get(_LEFT_OUT, Counter()).items()]
