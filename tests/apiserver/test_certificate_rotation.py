@@ -1,8 +1,12 @@
-"""Whole rotations within seconds, authority included, while Pods are created without pause and nothing may fail."""
+"""Whole rotations within seconds, authority included, while Pods are created without pause and nothing may fail.
+
+And what comes of a certificate that nobody renews.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 import socket
 import ssl
@@ -13,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from admitting import IMAGE, PROXY, WEBHOOK
+from admitting import IMAGE, PROXY, WEBHOOK, a_pod
 from balancing import Balancer
 from certifying import KIND
 from operating import Cluster, Json, a_license
@@ -37,6 +41,8 @@ VALUES: Json = {
     },
     "webhook": {"failurePolicy": "Fail"},
 }
+_BRIEF: Json = {"leafLifetime": "6s", "propagationDelay": "1s"}
+BRIEF: Json = VALUES | {"settings": VALUES["settings"] | {"certificates": _BRIEF}}
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +171,38 @@ def test_rotations_fail_no_review(cluster: Cluster, operator: list[RoleProcess])
     with pytest.raises(RigError, match=WEBHOOK):
         cluster.kubectl("run", "refused", f"--image={IMAGE}", "-n", APP)
     assert bad_calls(cluster), "a call that fails is counted"
+
+
+@pytest.fixture
+def pair(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[RoleProcess, RoleProcess]]:
+    """A controller and one replica, whose certificates last for seconds."""
+    controller, webhook = (RoleProcess(role, cluster, tmp_path, BRIEF) for role in ("controller", "webhook"))
+    with ExitStack() as stack:
+        for role in (controller, webhook):
+            stack.callback(role.stop)
+            role.start()
+        yield controller, webhook
+
+
+def refusal(cluster: Cluster) -> str:
+    """Try to create a Pod; return why the API server refuses it, or nothing where it would be rewritten."""
+    try:
+        pod = cluster.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=json.dumps(a_pod(APP)))
+    except RigError as refused:
+        return str(refused)
+    assert json.loads(pod)["spec"]["containers"][0]["image"] == f"{PROXY}/{IMAGE}"
+    return ""
+
+
+def test_certificate_that_nobody_renews_ends(cluster: Cluster, pair: tuple[RoleProcess, RoleProcess]) -> None:
+    """Without a controller the replica says on `/readyz` that it ended; with one again all goes on by itself."""
+    controller, webhook = pair
+    controller.kill()
+    webhook.await_answer("/readyz", "cert is not valid at validation time")
+
+    assert "certificate has expired" in refusal(cluster)
+    assert webhook.answer("/livez") == "ok\n"
+
+    controller.start()
+    webhook.await_ready()
+    wait_until(lambda: not refusal(cluster), what="a rewritten Pod", seconds=30)

@@ -10,12 +10,15 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certifying import KIND, CountingClient, Keeping, close, controller_account
-from operating import Cluster
+from admitting import IMAGE, PROXY, REWRITE_EVERYTHING, a_pod
+from builders import a_route, a_table
+from certifying import KIND, CountingClient, Keeping, ShiftedClock, close, controller_account
+from operating import ROUTES, Cluster
 from replicated_proxy.certificates.documents import authority_data
 from replicated_proxy.certificates.issuing import make_authority, webhook_name
 from replicated_proxy.certificates.verifying import split_bundle, verify_leaf
@@ -23,13 +26,16 @@ from replicated_proxy.clock import SystemClock
 from replicated_proxy.settings import CertificateSettings, Settings
 from rig.binaries import provide
 from rig.controlplane import ControlPlane
-from rig.roles import NAMESPACE
+from rig.roles import NAMESPACE, RoleProcess
+from rig.waiting import wait_until
+from serving import a_config_map
 
 pytestmark = pytest.mark.apiserver
 
 SETTINGS = Settings(certificates=CertificateSettings(propagation_delay=timedelta(seconds=1)))
 AUTHORITY, SERVING = SETTINGS.certificates.ca_secret, SETTINGS.certificates.serving_secret
 CONFIGURATION = SETTINGS.webhook.configuration_name
+APP = "app"
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +218,45 @@ async def test_own_secret_of_another_type_is_named(keeping: Keeping, cluster: Cl
         await keeping.kubectl("delete", "secret", name, "-n", NAMESPACE)
         await keeping.until_well()
         await keeping.until_repaired()
+
+
+def called_by_api_server(cluster: Cluster) -> Cluster:
+    """Install the chart so that the API server calls a webhook on this machine, which finds a License in its table."""
+    called = Cluster(cluster.plane, provide(["helm"])["helm"], webhook=True)
+    called.install(REWRITE_EVERYTHING)
+    routes = a_config_map(a_table(a_route(namespace=APP))) | {"apiVersion": "v1", "kind": "ConfigMap"}
+    routes["metadata"] = {"name": ROUTES, "namespace": NAMESPACE}
+    called.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": APP}}, routes)
+    called.kubectl("wait", "--for=create", "serviceaccount/default", "-n", APP, "--timeout=30s")
+    return called
+
+
+def image_of_a_new_pod(cluster: Cluster) -> str:
+    """Return the image of a Pod as the API server would store it."""
+    given = json.dumps(a_pod(APP))
+    text = cluster.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=given)
+    return str(json.loads(text)["spec"]["containers"][0]["image"])
+
+
+@pytest.mark.parametrize("minutes", [9, -9])
+async def test_clock_that_is_minutes_off_does_no_harm(keeping: Keeping, tmp_path: Path, minutes: int) -> None:
+    """A certificate of a clock that is 9 minutes off is served, trusted by the API server at once, and kept."""
+    called = called_by_api_server(keeping.cluster)
+    settings = replace(SETTINGS, certificates=replace(SETTINGS.certificates, extra_names=("localhost",)))
+    clock = ShiftedClock()
+    clock.ahead = timedelta(minutes=minutes)
+    async with Keeping(called, keeping.client, settings, clock) as wrong:
+        await wrong.until_well()
+        made = await wrong.until_repaired()
+    webhook = RoleProcess("webhook", called, tmp_path, REWRITE_EVERYTHING)
+    webhook.start()
+    try:
+        wait_until(lambda: image_of_a_new_pod(called) == f"{PROXY}/{IMAGE}", what="a rewritten Pod", seconds=30)
+    finally:
+        webhook.stop()
+    async with Keeping(called, keeping.client, settings) as right:
+        await right.until_well()
+        kept = await right.until_repaired()
+
+    assert kept == made
+    assert keeping.client.writes == 3

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from http.client import HTTPSConnection
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from loopback_registries import BUSY, PRIVATE, PUBLIC, SLOW, RunningRegistries
-from operating import ROUTES, SECRET, Cluster, Json, a_license
+from operating import ROUTES, SECRET, Cluster, Json, a_license, an_application, routes_of
 from replicated_proxy.core.verdict_documents import decode_verdicts
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.resources import Resource
 from rig.binaries import provide
 from rig.controlplane import ControlPlane
 from rig.roles import NAMESPACE as OPERATOR
-from rig.roles import RoleProcess
+from rig.roles import RELEASE, RoleProcess
 from rig.waiting import wait_until
+from serving import a_pod_body, a_review, read_patch, read_response, to_bytes
 
 pytestmark = pytest.mark.apiserver
 
 APP = "app"
 PROXY = "proxy.replicated.com/proxy/my-app"
 PODS = Resource("", "v1", "pods")
+INVENTED: Final = 300
+QUESTIONS_PER_SECOND: Final = 2.0  # So few that so many names are too many even where posting them takes minutes.
+UNNAMED_SHARE: Final = QUESTIONS_PER_SECOND / 2
+UNNAMED_BURST: Final = 30 * UNNAMED_SHARE
 
 
 @dataclass
@@ -179,6 +191,92 @@ def test_dry_run_is_answered_the_same_and_what_it_learned_is_known(installed: In
     assert installed.create(image, dry_run=True) == [image]
     assert installed.create(image) == [image]
     assert installed.registries.asked(image) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Somebody who reaches a replica's port, past the API server.
+
+    Attributes:
+        replica: its process.
+        port: where it takes reviews.
+        bundle: PEM of the authority behind its certificate.
+        begun: when the replica had not asked anything yet.
+    """
+
+    replica: RoleProcess
+    port: int
+    bundle: str
+    begun: float
+
+    def post(self, reviews: Sequence[Json]) -> list[Json]:
+        """Post reviews one after the other, and return the responses."""
+        context = ssl.create_default_context(cadata=self.bundle)
+        with closing(HTTPSConnection("localhost", self.port, context=context, timeout=30)) as connection:
+            return [read_response(self._post(connection, to_bytes(review))) for review in reviews]
+
+    def post_at_once(self, reviews: Sequence[Json], connections: int = 8) -> list[Json]:
+        """Post reviews on several connections."""
+        with ThreadPoolExecutor(connections) as pool:
+            parts = pool.map(self.post, (reviews[start::connections] for start in range(connections)))
+        return [response for part in parts for response in part]
+
+    @staticmethod
+    def _post(connection: HTTPSConnection, body: bytes) -> bytes:
+        """Post one."""
+        connection.request("POST", "/mutate", body, {"Content-Type": "application/json"})
+        return connection.getresponse().read()
+
+
+@pytest.fixture
+def stranger(installed: Installed, tmp_path: Path) -> Iterator[Stranger]:
+    """A replica of its own that may ask little, with a License that covers every namespace, and a stranger at it."""
+    cluster = installed.cluster
+    detection = installed.registries.values["settings"]["detection"] | {"questionsPerSecond": QUESTIONS_PER_SECOND}
+    values: Json = {"settings": {"detection": detection}}
+    site = Cluster(cluster.plane, provide(["helm"])["helm"], webhook=True)
+    replica = RoleProcess("webhook", site, tmp_path, values, replica="strict")
+    cluster.apply(an_application(APP, "*"))
+    try:
+        wait_until(lambda: '"everyNamespace":true' in routes_of(cluster), what="a table with the wildcard", seconds=30)
+        begun = time.monotonic()
+        replica.start()
+        (entry,) = cluster.get("mutatingwebhookconfiguration", RELEASE)["webhooks"]
+        bundle = base64.b64decode(entry["clientConfig"]["caBundle"]).decode()
+        yield Stranger(replica, site.settings(values)["webhook"]["port"], bundle, begun)
+    finally:
+        replica.stop()
+        cluster.kubectl("delete", "applications.kots.io", "--all", "-n", APP)
+
+
+def a_claim(image: str, namespace: str) -> Json:
+    """Write a review of a Pod that says it is the application's: nothing else is under `"*"` alone."""
+    pod = a_pod_body(image, metadata={"labels": {"proxy.kots.io/app": "my-app"}})
+    return a_review(pod, namespace=namespace)
+
+
+def test_invented_namespaces_cannot_outrun_their_share(installed: Installed, stranger: Stranger) -> None:
+    """However many names are made up, the registry is asked no more than `"*"` may; a named namespace is answered."""
+    images = [f"{PUBLIC}/invented/app{number}:v1" for number in range(INVENTED)]
+
+    def asked() -> int:
+        return sum(map(installed.registries.asked, images))
+
+    responses = stranger.post_at_once([a_claim(image, f"invented-{n}") for n, image in enumerate(images)])
+    wait_until(lambda: asked() >= UNNAMED_BURST, what="the registry to hear what may be asked at once", seconds=30)
+    held = installed.metric(stranger.replica, "detection_probes_total", outcome="held-back", cause="wildcard")
+    questions = asked()
+    most = UNNAMED_BURST + UNNAMED_SHARE * (time.monotonic() - stranger.begun)
+    named = f"{PUBLIC}/team/named:v1"
+    (answered,) = stranger.post([a_claim(named, APP)])
+
+    assert questions <= most
+    assert held >= INVENTED - most
+    rewritten = [read_patch(each) for each in responses if "patch" in each]
+    assert f"{PROXY}/{PUBLIC}/invented/" in str(rewritten[0])
+    assert held <= len(rewritten) < INVENTED
+    assert installed.registries.asked(named) == 1
+    assert "patch" not in answered
 
 
 def test_words_outlive_replicas_and_registries(installed: Installed) -> None:
