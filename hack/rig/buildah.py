@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rig.cache import cache_folder, scratch
 from rig.errors import RigError
 from rig.processes import run
 from rig.progress import run_logged
 
+FILE_TIME: Final = 0
+"""The time of every file in a layer, in seconds since 1970, so that equal files make equal layers."""
 # A mount namespace that ends with the command: layers that it mounts are gone with it, however it ends.
 PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "private", "--fork", "--kill-child", "--")
 
@@ -51,10 +54,12 @@ def store() -> Iterator[Buildah]:
     """Open the store in the cache."""
     driver = _driver()
     folder = cache_folder("images")
+    # What buildah remembers of earlier builds it takes whatever time was asked for then: another time, another store.
+    root = folder / f"{driver}-{FILE_TIME}"
     # buildah keeps the network it once chose although no build here uses one, and fails when its program is gone.
-    (folder / driver / "defaultNetworkBackend").unlink(missing_ok=True)
+    (root / "defaultNetworkBackend").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="rig-buildah-") as run_root:
-        yield Buildah(folder / driver, Path(run_root), driver, folder / "build.log")
+        yield Buildah(root, Path(run_root), driver, folder / "build.log")
 
 
 def _environment() -> dict[str, str]:

@@ -116,7 +116,8 @@ def _files_below(path: Path) -> Iterator[Path]:
 def _place(context: Path, architecture: str) -> tuple[str, Path]:
     """Return the name and the archive of the image that these sources make."""
     sources, origin = _sources(context), _origin(context)
-    key = digest_of(sources, str(origin), digest_of([REPOSITORY / "hack/rig/bases.py"]), root=context)
+    recipe = digest_of([REPOSITORY / "hack/rig" / name for name in ("bases.py", "buildah.py")])
+    key = digest_of(sources, str(origin), recipe, root=context)
     name = f"{_NAME}-{architecture}:{key}" if architecture != native_architecture() else f"{_NAME}:{key}"
     return name, cache_folder("images") / f"operator-{architecture}-{key}.tar"
 
@@ -154,7 +155,7 @@ def _build(store: Buildah, architecture: str, context: Path, name: str, *options
     named = [f"--build-arg={key}={value}" for key, value in values.items()]
     # --layers: a change of the operator's code alone does not install its dependencies again. --timestamp: every file
     # has the same time, so that the same content is the same layer.
-    fixed = ["--layers", "--pull-never", f"--platform=linux/{architecture}", "--timestamp=0"]
+    fixed = ["--layers", "--pull-never", f"--platform=linux/{architecture}", f"--timestamp={buildah.FILE_TIME}"]
     with _host_access() as volumes:
         store.run_logged(["bud", *fixed, *options, *named, *volumes, "--tag", name, str(context)])
 

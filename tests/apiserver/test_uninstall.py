@@ -323,7 +323,7 @@ def test_helm_leaves_definitions_and_licenses(cluster: Cluster, namespaces: Name
     [app] = namespaces.create("app")
     install = [*helm, "install", RELEASE, str(CHART), "--create-namespace", "--take-ownership"]
     run(install)
-    assert cluster.kubectl("get", kinds, "-o", "name").count(NAMESPACE) == 8
+    assert cluster.kubectl("get", kinds, "-o", "name").count(NAMESPACE) == 10
     cluster.kubectl("wait", "--for=condition=Established", "crd/licenses.kots.io", "--timeout=30s")
     cluster.apply(a_license(app))
 
