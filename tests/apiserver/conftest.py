@@ -12,6 +12,19 @@ from rig.binaries import provide
 from rig.controlplane import ControlPlane, ControlPlaneOptions
 from rig.roles import RoleProcess
 
+# A client whose test ends closes its connections over TLS in turns of a loop that has ended by then; which later test the
+# garbage collector meets the remains in, is chance. The roles under test are processes of their own, and what the unit
+# tests leave open still fails them, so nothing of the product's is overlooked.
+_REMAINS = ("ignore:unclosed transport:ResourceWarning", "ignore:unclosed <s:ResourceWarning")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let no test on the API server fail for what an earlier one's client left to the garbage collector."""
+    for item in items:
+        if item.get_closest_marker("apiserver"):
+            for remains in _REMAINS:
+                item.add_marker(pytest.mark.filterwarnings(remains))
+
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
