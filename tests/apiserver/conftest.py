@@ -12,9 +12,9 @@ from rig.binaries import provide
 from rig.controlplane import ControlPlane, ControlPlaneOptions
 from rig.roles import RoleProcess
 
-# A client whose test ends closes its connections over TLS in turns of a loop that has ended by then; which later test the
-# garbage collector meets the remains in, is chance. The roles under test are processes of their own, and what the unit
-# tests leave open still fails them, so nothing of the product's is overlooked.
+# A client whose test ends closes its connections over TLS in turns of a loop that has ended by then; which later test
+# the garbage collector meets the remains in, is chance. The roles under test are processes of their own, and what the
+# unit tests leave open still fails them, so nothing of the product's is overlooked.
 _REMAINS = ("ignore:unclosed transport:ResourceWarning", "ignore:unclosed <s:ResourceWarning")
 
 
