@@ -7,8 +7,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rig import cgroups, packages
 from rig.debian import provide_root
@@ -19,12 +17,13 @@ from rig.namespaces import UNSHARE, namespaces_of
 from rig.processes import Process
 from rig.progress import step
 from rig.sweeping import Sweeping, python_environment
+from rig.up_and_down import UpAndDown
 
 _READY_SECONDS = 120
 _PACKAGES = ("docker.io", "iptables", "iproute2", "ca-certificates")
 
 
-class AssembledDocker:
+class AssembledDocker(UpAndDown):
     """A daemon that nobody else uses; a context manager. Nothing of it is left on the host afterwards."""
 
     def __init__(self) -> None:
@@ -73,17 +72,6 @@ class AssembledDocker:
     @property
     def _log(self) -> Path:
         return self.workdir / "logs" / "first-process.log"
-
-    def __enter__(self) -> Self:
-        """Bring it up."""
-        self.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take it down."""
-        self.down()
 
 
 def _command(groups: Sequence[Path], workdir: Path) -> list[str]:

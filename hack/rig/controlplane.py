@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rig import flags
 from rig.authority import Authority, KeyPair, write_signing_keys
@@ -21,6 +19,7 @@ from rig.kubeconfig import Server, write_kubeconfig
 from rig.ports import free_port
 from rig.processes import Process, run
 from rig.sweeping import Sweeping
+from rig.up_and_down import UpAndDown
 
 _READY_SECONDS = 60
 
@@ -44,7 +43,7 @@ class ControlPlaneOptions:
     """Programs that were built already; empty means: provide them."""
 
 
-class ControlPlane:
+class ControlPlane(UpAndDown):
     """An API server with its storage and its controllers, without nodes; a context manager.
 
     ``api_server.stop()`` and ``api_server.start()`` simulate an outage: ports and data stay.
@@ -130,17 +129,6 @@ class ControlPlane:
     def load_image(self, archive: Path) -> None:
         """Refuse: without a node there is nothing that could run an image."""
         raise RigError(f"a control plane has no node to load {archive} on; use the cluster 'node'")
-
-    def __enter__(self) -> Self:
-        """Bring it up."""
-        self.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take it down."""
-        self.down()
 
     def _load_or_create_authority(self) -> Authority:
         folder = self.workdir / "pki"

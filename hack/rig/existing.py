@@ -3,15 +3,14 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rig import binaries
 from rig.errors import RigError
 from rig.processes import run
+from rig.up_and_down import UpAndDown
 
 
-class Existing:
+class Existing(UpAndDown):
     """Words for one context of the user's kubeconfig; a context manager that deletes what was made through it."""
 
     def __init__(self, context: str, kubeconfig: str = "") -> None:
@@ -70,14 +69,3 @@ class Existing:
             homes = {f"HELM_{kind}_HOME": f"{home}/{kind}" for kind in ("CACHE", "CONFIG", "DATA")}
             command = [str(self.binaries["helm"]), f"--kube-context={self._context}", *args]
             return run(command, env={**self._environment, **homes})
-
-    def __enter__(self) -> Self:
-        """Look whether it is there."""
-        self.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Delete what was made."""
-        self.down()

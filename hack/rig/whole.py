@@ -1,20 +1,19 @@
 """What every cluster can do on which Pods pull images and run: the node, and the one that kind makes."""
 
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rig import archives, upstream
 from rig.images import OperatorImage, build_operator_image
 from rig.processes import run
 from rig.stand_in import StandIn
+from rig.up_and_down import UpAndDown
 
 
-class WholeCluster(ABC):
+class WholeCluster(UpAndDown):
     """A cluster with registries and the stand-in beside it, all under their real names; a context manager."""
 
     binaries: dict[str, Path]
@@ -96,14 +95,3 @@ class WholeCluster(ABC):
                 login = ["auth", "login", registry, "--username", user.user, "--password-stdin"]
                 run([*crane, *login], stdin=user.password)
             run([*crane, "push", str(archive), target])
-
-    def __enter__(self) -> Self:
-        """Bring it up."""
-        self.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take it down."""
-        self.down()
