@@ -63,7 +63,7 @@ async def report(client: KubeClient, *known: Json) -> None:
     settings = CoverageSettings(SECRET_NAME, frozenset())
     plan = plan_table(world.sources(), (), settings, RoutingTable(SECRET_NAME))
     reporter = Reporter(client, world, lambda: NOW, settings.validity, Pace(StandingClock()))
-    await reporter.report(Findings(plan, {}, ""))
+    await reporter.report(Findings(plan, world.declared(), {}, ""))
 
 
 @pytest.mark.parametrize(("expiry", "reason", "ends"), DATES.values(), ids=DATES.keys())

@@ -56,6 +56,11 @@ class ApplicationEntry:
     application: Application
     status: Body = field(default_factory=dict)
 
+    @property
+    def uid(self) -> str:
+        """Tell Applications apart, as Licenses are."""
+        return self.identity.uid
+
 
 def read_application_entry(body: Body) -> ApplicationEntry:
     """Read an Application."""

@@ -133,14 +133,14 @@ class Reconciler:
         if not (self._world.complete and self._hands.publisher.loaded.is_set()):
             return  # Absence proves nothing yet.
         moment = Moment(self._clock.now(), self._hands.client.server_time())
-        sources = self._world.sources(moment)
+        sources, declared = self._world.sources(moment), self._world.declared()
         plan = plan_table(sources, self._world.namespaces.values(), self._settings, self._hands.publisher.published)
         self._adopt_contents(SecretContents(plan, {lic.identity.uid: lic for lic in sources.licenses}))
         self.ends = tuple((plan.standings[lic.identity.uid], lic.expiry.at) for lic in sources.licenses)
         self._alarm.set(next_change(sources.licenses, moment, self._settings.validity))
         await self._hands.publisher.publish(with_conflicts(plan.table, _conflicting(plan, self._world)))
         if self._may_report():
-            await self._report(Findings(plan, self.results, self._hands.publisher.problem))
+            await self._report(Findings(plan, declared, self.results, self._hands.publisher.problem))
 
     async def _report(self, findings: Findings) -> None:
         """Bring statuses up to date, and come again where that brought news or one was held back."""

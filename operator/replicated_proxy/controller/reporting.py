@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from replicated_proxy.controller.announcing import Announcer, refer_to, refer_to_secret
 from replicated_proxy.controller.entries import ApplicationEntry, LicenseEntry
-from replicated_proxy.controller.world import World
+from replicated_proxy.controller.world import Declared, World
 from replicated_proxy.core.conditions import Condition, find_transitions, render_conditions
 from replicated_proxy.core.coverage import TablePlan
 from replicated_proxy.core.footprints import Footprint, measure_footprints
@@ -47,13 +47,19 @@ class Findings:
 
     Attributes:
         plan: the routing table and its bindings.
+        declared: what the plan was made from.
         results: the last result in each namespace.
         table_problem: why the table could not be published, or empty.
     """
 
     plan: TablePlan
+    declared: Declared
     results: Mapping[str, SyncResult]
     table_problem: str
+
+    def speak_of(self, entry: LicenseEntry | ApplicationEntry) -> bool:
+        """Tell whether they hold for an object as it is now; one that came or changed since has a turn of its own."""
+        return self.declared.get(entry.uid) == replace(entry, status={})
 
 
 class Reporter:
@@ -106,15 +112,15 @@ class Reporter:
         """Return what there is to write, one awaitable for each object whose status is out of date."""
         footprints = measure_footprints(findings.plan.table, self._results(findings))
         noted = self._world.noted()
-        for entry in self._world.licenses.values():
+        for entry in filter(findings.speak_of, self._world.licenses.values()):
             report = self._license_report(entry, findings, footprints, noted)
             yield self._write(LICENSES, entry, license_conditions(report), license_fields(report))
-        for key, entry in self._world.secret_licenses.entries().items():
+        for entry in filter(findings.speak_of, self._world.secret_licenses.entries().values()):
             report = self._license_report(entry, findings, footprints, noted)
             if entry.lic is None:
                 report = replace(report, problem_reason=StatusReason.SOURCE_UNKNOWN.value)
-            yield self._tell(key, entry, license_conditions(report))
-        for item in self._world.applications.values():
+            yield self._tell(entry.key, entry, license_conditions(report))
+        for item in filter(findings.speak_of, self._world.applications.values()):
             problem = self._application_problem(item, findings.plan)
             note = findings.plan.bindings.notes.get(item.identity.uid, "")
             conditions = application_conditions(item.application, problem, note)

@@ -7,7 +7,8 @@ is never proof of absence; a listing is, for what it could have shown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 from replicated_proxy.controller.entries import (
@@ -28,6 +29,8 @@ from replicated_proxy.kube.client import Listing
 
 Value = TypeVar("Value")
 DELETED: Final = "DELETED"
+Declared = Mapping[str, LicenseEntry | ApplicationEntry]
+"""What Licenses and Applications say, by UID, without their statuses."""
 _log = logging.getLogger(__name__)
 _NEVER: Final = -1
 
@@ -217,6 +220,12 @@ class World:
     def noted(self) -> frozenset[str]:
         """Return the UIDs of the Licenses that our copies were made from."""
         return frozenset(uid for copy in self.secrets.values() if copy.ours for uid in copy.licenses)
+
+    def declared(self) -> Declared:
+        """Return what every License and Application says as of now; their statuses are our own words."""
+        licenses = (*self.licenses.values(), *self.secret_licenses.entries().values())
+        found: dict[str, LicenseEntry | ApplicationEntry] = {each.uid: replace(each, status={}) for each in licenses}
+        return found | {each.uid: replace(each, status={}) for each in self.applications.values()}
 
     def sources(self, moment: Moment | None = None) -> Sources:
         """Return the Licenses and Applications that count; a License that is being deleted counts no more."""

@@ -71,7 +71,7 @@ class Desk:
         """Return what a turn of the reconciler finds."""
         settings = CoverageSettings(SECRET_NAME, frozenset({"kube-system"}))
         plan = plan_table(self.world.sources(), self.world.namespaces.values(), settings, self.published)
-        return Findings(plan, results or {}, problem)
+        return Findings(plan, self.world.declared(), results or {}, problem)
 
     async def report(self, results: Mapping[str, SyncResult] | None = None, problem: str = "") -> bool:
         """Report what a turn finds; returns whether that brought news."""
@@ -349,6 +349,29 @@ async def test_license_made_anew_with_its_kind_waits_for_its_application() -> No
     assert desk.status("my-app")["namespaces"]["summary"] == "2/2"
 
 
+@pytest.mark.parametrize(
+    "late",
+    [
+        versioned(a_license_body("late", entitlements={"expires_at": {"value": "2024-01-01T00:00:00Z"}}), 9),
+        versioned(a_license_body(), 9, annotations={"proxy.kots.io/paused": "true"}),
+        versioned(an_application_body("late"), 9),
+    ],
+    ids=["new License", "paused License", "new Application"],
+)
+async def test_what_the_plan_did_not_see_waits_for_the_next(late: Json) -> None:
+    """An object that came or changed after the plan was made is not said to have no effect: its own turn is due."""
+    desk = Desk(a_license_body(), namespaces=["app"])
+    findings = desk.findings({"app": SYNCED})
+    store = desk.world.licenses if late["kind"] == "License" else desk.world.applications
+    desk.writes.bodies[late["metadata"]["name"]] = late
+    store.apply("MODIFIED", late)
+    await desk.reporter.report(findings)
+    assert late["metadata"]["name"] not in desk.writes.patches
+
+    await desk.report({"app": SYNCED})
+    assert desk.status(late["metadata"]["name"])
+
+
 async def test_secret_that_cannot_be_read_says_why_wherever_it_is() -> None:
     """The administrator named it: `sources.namespaces` has no part in it, readable or not."""
     key = "vault/secrets/license/key"
@@ -358,7 +381,7 @@ async def test_secret_that_cannot_be_read_says_why_wherever_it_is() -> None:
     plan = plan_table(world.sources(), (), CoverageSettings(SECRET_NAME, frozenset()), RoutingTable(SECRET_NAME))
     pace = Pace(StandingClock())
     reporter = Reporter(cast("KubeClient", writes), world, lambda: NOW, ValidityPolicy(), pace)
-    await reporter.report(Findings(plan, {}, ""))
+    await reporter.report(Findings(plan, world.declared(), {}, ""))
     told = {event["reason"]: event["message"] for event in writes.events}
 
     assert told["SourceUnknown"] == "Secret vault/license does not exist"
