@@ -44,17 +44,13 @@ FROM scratch
 COPY --from=builder /image/system /
 COPY --from=builder /image/dependencies /
 COPY --from=builder /image/operator /
-ARG PYTHON_IMAGE
 ARG VERSION=0.1.0
-ARG REVISION=""
-ARG CREATED=""
+# Where the image is from (commit, time, base) --label says: buildah keeps a LABEL of an earlier build with the same files,
+# whatever its arguments were then.
 LABEL org.opencontainers.image.title="replicated-proxy-operator" \
       org.opencontainers.image.description="Makes every Pod of a Replicated application pull its private images through the proxy registry." \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.created="${CREATED}" \
-      proxy.kots.io/python-image="${PYTHON_IMAGE}"
+      org.opencontainers.image.version="${VERSION}"
 # glibc keeps what a burst of objects took, in an arena for each thread; with these it gives most of it back.
 ENV PATH=/opt/replicated-proxy/bin:/usr/local/bin:/usr/bin \
     LANG=C.UTF-8 \

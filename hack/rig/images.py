@@ -67,13 +67,13 @@ def build_operator_image(context: Path = REPOSITORY, architecture: str = "") -> 
     return image
 
 
-def build_again(target: Path, context: Path = REPOSITORY) -> None:
-    """Build the image for this machine with nothing kept of earlier builds but the base, and write the archive."""
+def build_again(target: Path, context: Path = REPOSITORY, *, from_nothing: bool = True) -> None:
+    """Build the image for this machine and write the archive, with nothing kept of earlier builds but the base."""
     architecture = native_architecture()
     name = f"{_NAME}-again:{architecture}"
     with locked(cache_folder("images")), buildah.store() as store:
-        with step("building the operator's image again, from nothing"):
-            _build(store, architecture, context, name, "--no-cache")
+        with step("building the operator's image again"):
+            _build(store, architecture, context, name, *(["--no-cache"] if from_nothing else []))
         store.run_logged(["push", name, f"oci-archive:{target}:{name}"])
 
 
@@ -116,7 +116,7 @@ def _files_below(path: Path) -> Iterator[Path]:
 def _place(context: Path, architecture: str) -> tuple[str, Path]:
     """Return the name and the archive of the image that these sources make."""
     sources, origin = _sources(context), _origin(context)
-    recipe = digest_of([REPOSITORY / "hack/rig" / name for name in ("bases.py", "buildah.py")])
+    recipe = digest_of([REPOSITORY / "hack/rig" / name for name in ("bases.py", "buildah.py", "images.py")])
     key = digest_of(sources, str(origin), recipe, root=context)
     name = f"{_NAME}-{architecture}:{key}" if architecture != native_architecture() else f"{_NAME}:{key}"
     return name, cache_folder("images") / f"operator-{architecture}-{key}.tar"
@@ -144,20 +144,33 @@ def _git(context: Path, *arguments: str) -> str:
 
 
 def _build(store: Buildah, architecture: str, context: Path, name: str, *options: str) -> None:
-    origin = _origin(context)
-    values = {
-        "PYTHON_IMAGE": provide_base(store, architecture),
-        "BUILD_IMAGE": provide_base(store, native_architecture()),
-        "VERSION": origin.version,
-        "REVISION": origin.revision,
-        "CREATED": datetime.fromtimestamp(origin.epoch, UTC).isoformat(),
-    }
+    base, version = provide_base(store, architecture), _origin(context).version
+    values = {"PYTHON_IMAGE": base, "BUILD_IMAGE": provide_base(store, native_architecture()), "VERSION": version}
     named = [f"--build-arg={key}={value}" for key, value in values.items()]
     # --layers: a change of the operator's code alone does not install its dependencies again. --timestamp: every file
     # has the same time, so that the same content is the same layer.
     fixed = ["--layers", "--pull-never", f"--platform=linux/{architecture}", f"--timestamp={buildah.FILE_TIME}"]
+    unlabelled = f"{_NAME}-unlabelled:{architecture}"
     with _host_access() as volumes:
-        store.run_logged(["bud", *fixed, *options, *named, *volumes, "--tag", name, str(context)])
+        store.run_logged(["bud", *fixed, *options, *named, *volumes, "--tag", unlabelled, str(context)])
+    with tempfile.TemporaryDirectory(prefix="rig-labels-") as folder:
+        Path(folder, "Dockerfile").write_text(f"FROM {unlabelled}\n")
+        store.run_logged(["bud", *fixed, *_labels(context, base), "--tag", name, folder])
+
+
+def _labels(context: Path, base: str) -> list[str]:
+    """Return the options that say where an image is from.
+
+    A build of their own takes them: in the Dockerfile, buildah would keep those of an earlier build of the same files;
+    beside it, they would be in each layer's history, and an image of kept layers another one than a new image.
+    """
+    origin = _origin(context)
+    labels = {
+        "org.opencontainers.image.revision": origin.revision,
+        "org.opencontainers.image.created": datetime.fromtimestamp(origin.epoch, UTC).isoformat(),
+        "proxy.kots.io/python-image": base,
+    }
+    return [f"--label={key}={value}" for key, value in labels.items()]
 
 
 @contextmanager

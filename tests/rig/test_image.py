@@ -164,6 +164,19 @@ def test_two_builds_of_the_same_sources_are_the_same_image(
     assert digest == read_images(build_operator_image().archive)[0] == release[1][native_architecture()].digest
 
 
+def test_image_of_kept_layers_says_where_it_is_from(
+    release: tuple[str, dict[str, Image]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file changed and every layer is that of an earlier build, the labels are those of this one."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    build_again(tmp_path / "kept.tar", from_nothing=False)
+    image = read_images(tmp_path / "kept.tar")[1][0]
+    earlier = release[1][native_architecture()]
+
+    assert image.layers == earlier.layers
+    assert image.labels == earlier.labels | {"org.opencontainers.image.created": "1970-01-02T00:00:00+00:00"}
+
+
 @pytest.fixture(name="components", scope="module")
 def _components(release: tuple[str, dict[str, Image]]) -> dict[str, str]:
     """Versions in the bill of materials, by the beginning of their package URL."""
