@@ -27,11 +27,11 @@ class Chart:
     helm: Path
     folder: Path = REPOSITORY / "charts" / "replicated-proxy-operator"
 
-    def run(self, *arguments: str, values: Json | None = None) -> subprocess.CompletedProcess[str]:
-        """Run helm with values on its standard input."""
+    def run(self, *arguments: str, values: Json | str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run helm with values on its standard input; a text is YAML as it is."""
         return subprocess.run(  # noqa: S603 - the helm of the rig, and arguments of ours.
             [str(self.helm), *arguments, "--values", "-"],
-            input=json.dumps(values or {}),
+            input=values if isinstance(values, str) else json.dumps(values or {}),
             env={"HOME": "/nonexistent"},  # Nothing of the developer's own helm.
             capture_output=True,
             text=True,

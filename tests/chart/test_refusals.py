@@ -84,6 +84,24 @@ _SOURCE = {"namespace": "vault", "name": "acme", "key": "license.yaml"}
             {"settings": {"detection": {"httpProxy": "proxy:3128"}}},
             ["settings.detection.httpProxy", "http://host:port"],
         ),
+        ({"settings": {"controller": {"retrySeconds": None, "renewSeconds": 1}}}, ["retrySeconds 2", "renewSeconds 1"]),
+        (
+            {"settings": {"detection": {"allowedNetworks": ["10.0.0.1/8"]}}},
+            ["settings.detection.allowedNetworks[0]", '"10.0.0.1/8"', "has host bits set", "write", "10.0.0.0/8"],
+        ),
+        (
+            {"settings": {"certificates": {"leafLifetime": "08h", "propagationDelay": "010h"}}},
+            ["propagationDelay is 010h", "a quarter of leafLifetime (08h)"],
+        ),
+        ({"settings": {"certificates": {"leafLifetime": "3s"}}}, ["leafLifetime is 3s", "write 4s to 876000h"]),
+        (
+            {"settings": {"sources": {"secrets": [_SOURCE, _SOURCE]}}},
+            ["settings.sources.secrets[1]", "settings.sources.secrets[0]", "remove one"],
+        ),
+        (
+            {"settings": {"license": {"trustedKeys": {"k": "-----BEGIN PUBLIC KEY-----\nMIIB"}}}},
+            ["settings.license.trustedKeys.k", "-----END PUBLIC KEY-----"],
+        ),
         ({"settings": {"detection": {"caFile": "ca.pem"}}}, ["settings.detection.caFile", "from the root"]),
         (
             {"settings": {"detection": {"assume": {"A_b": "Public"}}}},
@@ -117,6 +135,13 @@ def test_everything_wrong_is_told_at_once(chart: Chart) -> None:
     refusal = chart.refusal(values)
     lines = [line for line in refusal.splitlines() if line.startswith("  - ")]
     assert [line.split()[1] for line in lines] == ["image.digest", "detectionCa.configMap", "settings.secret.name"]
+
+
+def test_value_that_may_hold_a_password_is_not_repeated(chart: Chart) -> None:
+    """The address of a proxy is the one setting that people write credentials into; helm's output goes into logs."""
+    refusal = chart.refusal({"settings": {"detection": {"httpProxy": "http://user:secret@proxy.example.com:3128"}}})
+    assert "settings.detection.httpProxy is no proxy: write http://host:port" in refusal
+    assert "secret" not in refusal
 
 
 def test_messages_are_words(chart: Chart) -> None:

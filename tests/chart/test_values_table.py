@@ -72,6 +72,6 @@ def test_types_are_words() -> None:
     assert kinds["image.pullPolicy"] == "`Always`, `IfNotPresent`, `Never`"
     assert kinds["settings.rewrite.mode"] == "`private`, `all`, `listed`, `off`"
     assert kinds["webhook.timeoutSeconds"] == "integer, 1 to 30"
-    assert kinds["settings.detection.probeSeconds"] == "number above 0"
+    assert kinds["settings.detection.probeSeconds"] == "number above 0, at most 31536000"
     assert kinds["settings.rewrite.include"] == "list of texts"
     assert kinds["extraObjects"] == "list (map or text)"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bad_settings import NAMES, PAUSES, PORTS, WRONG, WRONG_DOCUMENTS, written_at
 from builders import ids, patterns
 from replicated_proxy.core.coverage import CoverageSettings
 from replicated_proxy.core.hosts import HostOverrides
@@ -116,82 +116,6 @@ def test_shipped_owners_are_excluded() -> None:
     assert shipped.excluded_labels == (("aerospike.com/cr", ""), ("application", "spilo"))
 
 
-PORTS = ("controller.healthPort", "webhook.port", "webhook.healthPort")
-WAITS = ("controller.sweepSeconds", "controller.retryFirstSeconds", "controller.retryLongestSeconds")
-PAUSES = ("webhook.drainSeconds", "webhook.shutdownSeconds")
-LIFETIMES = ("certificates.caLifetime", "certificates.leafLifetime")
-NAMES = (
-    "secret.name",
-    "certificates.caSecret",
-    "certificates.servingSecret",
-    "webhook.configurationName",
-    "routesConfigMap",
-)
-
-# The setting, what is written there, and words that the complaint must contain besides the value.
-WRONG: list[tuple[str, Any, str]] = [
-    ("secret.name", 5, "text"),
-    ("secret.name", None, "text"),
-    ("secret.createNamespaces", "yes", "true or false"),
-    ("secret.createNamespaces", 1, "true or false"),
-    ("secret.excludedNamespaces", "one", "list"),
-    ("controller.concurrency", "8", "a whole number"),
-    ("controller.concurrency", 8.5, "a whole number"),
-    ("controller.concurrency", True, "a whole number"),
-    ("controller.concurrency", 0, "1 or more"),
-    ("controller.sweepSeconds", "10m", "a number"),
-    ("controller.sweepSeconds", False, "a number"),
-    ("rewrite.mode", "public", "private, all, listed, off"),
-    *(("detection.questionsPerSecond", number, "more than 0") for number in (0, -1, math.nan, 1001)),
-    ("webhook.clientNames", ["api-server"], "webhook.clientCaFile"),
-    ("rewrite.mode", ["all"], "private, all, listed, off"),
-    ("rewrite.wildcardScope", "all", "Claimed, All"),
-    ("rewrite", "all", "mapping"),
-    ("rewrite", None, "mapping"),
-    ("proxy.hosts", ["proxy.acme.com"], "mapping"),
-    ("proxy.hosts", {"my-app": 5}, "text"),
-    ("proxy.hosts", {"my-app": "https://proxy.acme.com"}, "without scheme and path"),
-    ("proxy.registryHosts", {"my-app": "reg.acme.com/"}, "without scheme and path"),
-    ("rewrite.include", ["quay.io/*"], "host/path-prefix"),
-    ("rewrite.exclude", ["https://quay.io"], "host/path-prefix"),
-    ("rewrite.excludedLabels", ["=spilo"], "key=value"),
-    ("rewrite.excludedLabels", ["application: spilo"], "key=value"),
-    ("logLevel", "LOUD", "WARNING"),
-    ("installation", "", "release namespace and name"),
-    *((key, port, "1 to 65535") for key in PORTS for port in (-1, 0, 65_536)),
-    *((key, seconds, "more than 0") for key in WAITS for seconds in (-1, 0, 0.0, 31_536_001, math.inf, math.nan)),
-    *((key, seconds, "0 to 31536000") for key in PAUSES for seconds in (-1, -0.5, math.inf, math.nan)),
-    *((key, text, "4s to 876000h") for key in LIFETIMES for text in ("0s", "3s", "876000h1s")),
-    *((key, text, "8760h, 1h30m or 20s") for key in LIFETIMES for text in (365, None, "", "1d", "1s1h", "-1h", "1.5h")),
-    *((key, name, "lower-case letters") for key in NAMES for name in ("", "Pull", "pull_secret", "a/b", "-a", "a..b")),
-    *((key, name, "at most 253") for key in NAMES for name in ("a" * 254,)),
-    *(("webhook.serviceName", name, "no Service name") for name in ("", "Hook", "a.b", "a" * 64)),
-    *(("namespace", name, "no namespace name") for name in ("Own", "a.b", "a" * 64)),
-    *(("sources.namespaces", [name], "no namespace name") for name in ("", "Vendor", "team-*", "a.b")),
-    *(("secret.excludedNamespaces", [name], "no namespace name") for name in ("", "One", "a.b", "team-[ab]", "-a")),
-    *(("secret.excludedNamespaces", [name], "matches no") for name in ("One-*", "a.*", "[a]*", "-*", "a" * 63 + "*")),
-    *(("certificates.extraNames", [name], "no DNS name or IP") for name in ("", "https://hook", "Hook.example", "*.x")),
-    ("webhook.healthPort", 10250, "choose another port"),
-    ("controller.retryLongestSeconds", 0.5, "write that or more"),
-    ("controller.leaseSeconds", 15.5, "a whole number of seconds"),
-    ("controller.leaseSeconds", 3601, "write at most 3600"),
-    ("controller.renewSeconds", 15, "has to stop before another replica starts"),
-    ("controller.retrySeconds", 10, "room for a second try"),
-    ("certificates.leafLifetime", "87600h1s", "cannot outlive"),
-    ("certificates.propagationDelay", "2190h1s", "more than a quarter of certificates.leafLifetime (8760h)"),
-    ("certificates.mode", "certManager", "SelfManaged, CertManager, ExistingSecret"),
-    ("certificates.caSecret", "replicated-proxy-registry", "secret.name too: choose another"),
-    ("certificates.servingSecret", "replicated-proxy-ca", "certificates.caSecret too: choose another"),
-]
-
-
-def written_at(key: str, value: object) -> Any:
-    """Return the document that says this and nothing else."""
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
-
-
 def innermost(value: object) -> object:
     """Return the one wrong value in what is written."""
     if isinstance(value, dict) and value:
@@ -205,11 +129,30 @@ def test_wrong_value_is_told_by_key_value_and_remedy(key: str, value: Any, remed
     (problem,) = problems_of(written_at(key, value))
     wrong = innermost(value)
     written = repr(
-        wrong[0] if isinstance(wrong, list) and key.endswith(("clude", "spaces", "Names", "Labels")) else wrong
+        wrong[0]
+        if isinstance(wrong, list) and key.endswith(("clude", "spaces", "Names", "Labels", "Networks"))
+        else wrong
     )
     expected = (True, True, True)
 
     assert expected == (problem.startswith(key), written in problem, remedy in problem)
+
+
+@pytest.mark.parametrize(
+    ("document", "key", "words"), WRONG_DOCUMENTS, ids=[f"{key}: {words}" for _, key, words in WRONG_DOCUMENTS]
+)
+def test_what_does_not_go_together_is_told_by_key_and_remedy(document: Any, key: str, words: str) -> None:
+    """One problem, under the key that has to change."""
+    (problem,) = problems_of(document)
+
+    assert (problem.startswith(key), words in problem) == (True, True)
+
+
+def test_value_that_may_hold_a_password_is_not_repeated() -> None:
+    """The address of a proxy is the one setting that people write credentials into."""
+    (problem,) = problems_of({"detection": {"httpProxy": "http://user:secret@proxy.example.com:3128"}})
+
+    assert "secret" not in problem
 
 
 RIGHT: list[tuple[str, Any]] = [

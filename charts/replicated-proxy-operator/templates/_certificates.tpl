@@ -37,9 +37,10 @@
 
 {{/* Seconds of a duration (8760h, 1h30m, 20s). */}}
 {{- define "chart.seconds" -}}
-{{- $hours := regexFind "[0-9]+h" . | trimSuffix "h" | default "0" | int64 -}}
-{{- $minutes := regexFind "[0-9]+m" . | trimSuffix "m" | default "0" | int64 -}}
-{{- $seconds := regexFind "[0-9]+s" . | trimSuffix "s" | default "0" | int64 -}}
+{{- /* atoi, since int64 reads 010 as octal. */ -}}
+{{- $hours := regexFind "[0-9]+h" . | trimSuffix "h" | default "0" | atoi -}}
+{{- $minutes := regexFind "[0-9]+m" . | trimSuffix "m" | default "0" | atoi -}}
+{{- $seconds := regexFind "[0-9]+s" . | trimSuffix "s" | default "0" | atoi -}}
 {{- add (mul $hours 3600) (mul $minutes 60) $seconds -}}
 {{- end -}}
 
@@ -47,13 +48,6 @@
 {{- define "chart.guardCertificates" -}}
 {{- $certificates := .Values.settings.certificates -}}
 {{- $mode := include "chart.certificateMode" . -}}
-{{- range $key := list "caLifetime" "leafLifetime" "propagationDelay" -}}
-{{- with get $certificates $key -}}
-{{- if not (regexMatch "^([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$" .) -}}
-{{- fail (printf "settings.certificates.%s is %s: write hours, minutes and seconds, for example 8760h, 1h30m or 20s" $key .) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
 {{- $ca := include "chart.seconds" ($certificates.caLifetime | default "87600h") | int64 -}}
 {{- $leaf := include "chart.seconds" ($certificates.leafLifetime | default "8760h") | int64 -}}
 {{- $delay := include "chart.seconds" ($certificates.propagationDelay | default "2m") | int64 -}}

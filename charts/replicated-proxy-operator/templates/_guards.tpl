@@ -49,9 +49,13 @@
 
 {{/* A holder of the Lease needs a second try before it stops writing, and stops before another one starts. */}}
 {{- define "chart.guardLease" -}}
-{{- $lease := .Values.settings.controller -}}
-{{- if not (and (lt (float64 $lease.retrySeconds) (float64 $lease.renewSeconds)) (lt (float64 $lease.renewSeconds) (float64 $lease.leaseSeconds))) -}}
-{{- fail (printf "settings.controller has retrySeconds %v, renewSeconds %v and leaseSeconds %v: each must be less than the next" $lease.retrySeconds $lease.renewSeconds $lease.leaseSeconds) -}}
+{{- $given := .Values.settings.controller -}}
+{{- /* A value that was taken away with null has the program's default. */ -}}
+{{- $retry := $given.retrySeconds | default 2 -}}
+{{- $renew := $given.renewSeconds | default 10 -}}
+{{- $lease := $given.leaseSeconds | default 15 -}}
+{{- if not (and (lt (float64 $retry) (float64 $renew)) (lt (float64 $renew) (float64 $lease))) -}}
+{{- fail (printf "settings.controller has retrySeconds %v, renewSeconds %v and leaseSeconds %v: each must be less than the next" $retry $renew $lease) -}}
 {{- end -}}
 {{- end -}}
 

@@ -6,6 +6,10 @@
 {{- $_ := set $settings.webhook "serviceName" (include "chart.webhookName" .) -}}
 {{- $_ := set $settings.webhook "configurationName" (include "chart.clusterName" .) -}}
 {{- if hasKey $settings "detection" -}}
+{{- /* A null for what is no default stays in the map, and means what it means for a default: nothing is assumed. */ -}}
+{{- range $pattern, $word := $settings.detection.assume | default dict -}}
+{{- if kindIs "invalid" $word }}{{ $_ := unset $settings.detection.assume $pattern }}{{ end -}}
+{{- end -}}
 {{- $_ := set $settings.detection "replicasService" (printf "%s.%s.svc" (include "chart.replicasService" .) .Release.Namespace) -}}
 {{- if include "chart.detectionCaVolume" . -}}
 {{- $_ := set $settings.detection "caFile" (printf "%s/ca.crt" (include "chart.detectionCaFolder" .)) -}}
