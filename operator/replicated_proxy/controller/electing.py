@@ -85,6 +85,7 @@ class Elector:
         self._seen = Observation(LeaseRecord(), "", clock.monotonic())
         self._body: Body = {}
         self._doubtful = True
+        self._alive = False
         self._not_before = clock.monotonic()
         self._noticed = asyncio.Event()
         self._problem = ""
@@ -93,11 +94,19 @@ class Elector:
         self.settled = asyncio.Event()
 
     def problems(self) -> list[str]:
-        """Say why it is not known who leads, or why a Lease that is free cannot be taken."""
+        """Say why it is not known who leads, or why a Lease that is free cannot be taken.
+
+        A Lease that names a holder may be left over from one that is gone, so a replica that stands by is ready once it
+        saw that somebody lives. From then on it stays so, whoever leads and for however long nobody does.
+        """
         if self.leading.is_set():
             return []  # Whether renewals succeed again is decided by the deadline, not by a probe.
-        unknown = "" if self.standing_by.is_set() else "has not been read"
-        found = self._problem or unknown
+        unknown = (
+            ""
+            if self._alive
+            else f"{self._seen.record.holder or 'nobody'} has not renewed it since it was read here first"
+        )
+        found = self._problem or (unknown if self.standing_by.is_set() else "has not been read")
         return [f"Lease {self._contest.namespace}/{self._contest.name}: {found}"] if found else []
 
     async def run(self) -> None:
@@ -116,8 +125,9 @@ class Elector:
             self._noticed.set()
 
     def _take(self, body: Object | None) -> None:
-        """Take in the Lease as it is."""
-        self._seen = observe(self._seen, body, self._clock.monotonic())
+        """Take in the Lease as it is; that it says something else than it did is a sign of life."""
+        before, self._seen = self._seen, observe(self._seen, body, self._clock.monotonic())
+        self._alive |= before.version != "" and before.record != self._seen.record
         self._body = body or {}
 
     async def _contend(self) -> None:
@@ -128,6 +138,7 @@ class Elector:
             if plan.move is Move.STEP_DOWN:
                 self._step_down(plan.reason)
             elif plan.move is Move.WAIT and not self._doubtful:
+                self._problem = ""  # Who leads is known. One request that succeeded does not say as much.
                 await self._wait(plan)
             elif (pause := self._not_before - self._clock.monotonic()) > 0:
                 await self._wait(Plan(Move.WAIT, pause))
@@ -150,8 +161,6 @@ class Elector:
         except ApiError as error:
             self._not_before = self._clock.monotonic() + self._contest.timing.retry
             self._complain(error)
-        else:
-            self._problem = ""
 
     async def _in_time(self, request: Coroutine[Any, Any, None]) -> None:
         """Send a request that ends well before the deadline, whatever becomes of its connection."""
@@ -187,6 +196,7 @@ class Elector:
             self._candidate = replace(self._candidate, term=record.acquired)  # The answer may get lost.
         await self._put(record)
         self._candidate = replace(self._candidate, term=record.acquired, renewed_at=begun)
+        self._alive = True
         self._gate.open_until(begun + timing.renew)
         self._metrics.leader.set(1)
         self.standing_by.clear()
