@@ -113,7 +113,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         cluster = Cluster(plane, provide(["helm"])["helm"], webhook=True)
         cluster.install(values)
         cluster.kubectl("create", "namespace", APP)
-        cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", APP, "--timeout=30s")
+        cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", APP, "--timeout=120s")
         cluster.apply(a_license(APP))
         webhook, controller = (RoleProcess(role, cluster, folder, values) for role in ("webhook", "controller"))
         made = Guarded(cluster, callers, webhook, controller, cluster.settings(values)["webhook"]["port"])

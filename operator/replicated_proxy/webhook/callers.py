@@ -32,9 +32,15 @@ class CallerAuthorities:
         self.read_again()
 
     def apply(self, context: ssl.SSLContext) -> None:
-        """Have a listening context ask for certificates and check those that are shown, by what was read last."""
+        """Have a listening context ask for certificates and check those that are shown, by what was read last.
+
+        No tickets are given for sessions: one that is resumed brings along a certificate that was checked by the
+        authorities of then. Sessions that OpenSSL keeps itself (TLS 1.2) are refused by `caller_check`.
+        """
         if self._file.named:
             context.verify_mode = ssl.CERT_OPTIONAL
+            context.num_tickets = 0
+            context.options |= ssl.OP_NO_TICKET
             self._file.load_good_into(context)
 
     def read_again(self) -> None:
@@ -55,11 +61,15 @@ def caller_check(settings: WebhookSettings) -> Callable[[web.BaseRequest], None]
     names = frozenset(settings.client_names)
 
     def check(request: web.BaseRequest) -> None:
-        """Refuse who shows no certificate, or one of another name."""
+        """Refuse who shows no certificate, one of another name, or one that was not checked in this handshake."""
         transport = request.transport
         shown: Mapping[str, Any] | None = transport.get_extra_info("peercert") if transport is not None else None
-        if not shown:
+        if transport is None or not shown:
             raise Refused("caller", 403, "reviews are taken from the API server only, by its client certificate")
+        if transport.get_extra_info("ssl_object").session_reused:
+            raise Refused(
+                "caller", 403, "this session was begun earlier: begin a new one, for the certificate to be checked"
+            )
         if names and names.isdisjoint(names_of(shown)):
             raise Refused("caller", 403, "this client certificate is not the API server's")
 

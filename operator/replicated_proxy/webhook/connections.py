@@ -222,7 +222,7 @@ class Acceptor:
                 _log.error("no connection can be accepted", extra={"kind": type(error).__name__})
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(_PAUSE_SECONDS, self._accept_again)
-                return
+                break  # Those who are in go on: they hold what is missing.
             self._enqueue(connected, time.monotonic())
         if self._look is None:
             self._begin(time.monotonic())

@@ -40,6 +40,7 @@ class MaterialHolder:
         self._clock = clock
         self._metrics = metrics
         self._refused = ""
+        self._callers_refused = ""
         self._offered: Body | None = None
         self._material: ServingMaterial | None = None
         self._current: ssl.SSLContext | None = None
@@ -65,9 +66,14 @@ class MaterialHolder:
         self._metrics.serving_refused.set(self._refused != "")
 
     def look_again(self) -> None:
-        """Try anew what was refused: time alone may have made it good, or the one in use bad, and no event tells."""
+        """Try anew what was refused: time alone may have made it good, or the one in use bad, and no event tells.
+
+        So it is with the file of callers' authorities: whoever was taken out of it is let in until it can be read.
+        """
         if self._refused:
             self.update(self._offered)
+        if self._callers_refused:
+            self._follow_callers()
 
     def _take(self, material: ServingMaterial) -> None:
         """Serve this from the next handshake on, unless it is a step back."""
@@ -108,17 +114,22 @@ class MaterialHolder:
 
     def _follow_callers(self) -> None:
         """Take over authorities of callers that have changed; what cannot be used leaves those before in force."""
-        if self._material is None or not self._callers.has_changed():
+        if self._material is None:
             return
         try:
             self._callers.read_again()
             self._current = self._make_context(self._material)
         except (InvalidCaFile, InvalidCertificate, OSError) as error:
-            _log.warning("%s; the authorities that were read before stay in force", error)
+            if str(error) != self._callers_refused:
+                _log.warning("%s; the authorities that were read before stay in force until then", error)
+            self._callers_refused = str(error)
+        else:
+            self._callers_refused = ""
 
     def _hand_over(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int | None:
         """Give a handshake to the newest context; OpenSSL calls this whether or not the client names a host."""
-        self._follow_callers()
+        if self._material is not None and self._callers.has_changed():
+            self._follow_callers()
         if self._current is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         connection.context = self._current

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import socket
 import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import aiohttp
 import pytest
@@ -35,12 +39,12 @@ class Door:
         self.vouch_for(self.callers)
         self.metrics = Metrics()
         self._own = make_authority(SystemClock().now(), _DAY)
-        holder = MaterialHolder(SERVER_NAME, SystemClock().now, self.metrics, CallerAuthorities(str(self.file)))
-        holder.update(a_serving_secret(self._own, now=SystemClock().now(), days=1))
+        self.holder = MaterialHolder(SERVER_NAME, SystemClock().now, self.metrics, CallerAuthorities(str(self.file)))
+        self.holder.update(a_serving_secret(self._own, now=SystemClock().now(), days=1))
         settings = WebhookSettings(
             port=0, bind="127.0.0.1", client_ca_file=str(self.file), client_names=(CALLER,), shutdown_seconds=1.0
         )
-        self.server = ReviewServer(settings, holder.context, lambda body: body, self.metrics)
+        self.server = ReviewServer(settings, self.holder.context, lambda body: body, self.metrics)
 
     def vouch_for(self, *authorities: Authority) -> None:
         """Swap the file as the kubelet does."""
@@ -65,6 +69,28 @@ class Door:
                     return answer.status
             except (aiohttp.ClientError, ConnectionError, ssl.SSLError):
                 return 0
+
+    def context_of(self, pair: KeyPair, version: ssl.TLSVersion) -> ssl.SSLContext:
+        """Return a client's context with a certificate and one version of TLS."""
+        context = client_context(self._own)
+        context.minimum_version = context.maximum_version = version
+        context.load_cert_chain(pair.certificate, pair.key)
+        return context
+
+    def resume(self, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[int, ssl.SSLSession | None]:
+        """Send a review in a session of before, and return the status, 0 for none, with the session of now."""
+        body = to_bytes(a_review())
+        head = f"POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.server.port)) as plain,
+                context.wrap_socket(plain, server_hostname=SERVER_NAME, session=session) as connection,
+            ):
+                connection.sendall(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
+                answer = b"".join(iter(lambda: connection.recv(1000), b""))
+                return int(answer.split(b" ", 2)[1]) if answer else 0, connection.session
+        except (ssl.SSLError, ConnectionError):
+            return 0, None
 
 
 @pytest.fixture
@@ -101,6 +127,53 @@ async def test_changed_file_counts_from_the_next_handshake(door: Door, tmp_path:
     door.file.unlink()
     assert await door.ask(successor.client(CALLER)) == 200
     assert await door.ask(None) == 403
+
+
+@pytest.mark.parametrize("broken", [(Path, "read_bytes"), (tempfile, "TemporaryDirectory")], ids=["file", "folder"])
+async def test_authority_that_was_taken_out_goes_once_the_file_can_be_read(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: tuple[Any, str]
+) -> None:
+    """What could not be read, or put to use, for a moment is tried again, though nothing changes any more."""
+
+    def fails(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    successor = Authority.create(tmp_path / "successor")
+    door.vouch_for(successor)
+    with monkeypatch.context() as failing:
+        failing.setattr(*broken, fails)
+        assert await door.ask(door.callers.client(CALLER)) == 200
+        door.holder.look_again()
+    assert await door.ask(door.callers.client(CALLER)) == 200
+
+    door.holder.look_again()
+
+    assert await door.ask(door.callers.client(CALLER)) == 0
+    assert await door.ask(successor.client(CALLER)) == 200
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_session_of_before_does_not_outlive_its_authority(
+    door: Door, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    """OpenSSL would take a session that is resumed by the certificate that it began with, unchecked."""
+    context = door.context_of(door.callers.client(CALLER), version)
+    status, session = await asyncio.to_thread(door.resume, context, None)
+    assert status == 200
+
+    door.vouch_for(Authority.create(tmp_path / "successor"))
+
+    status, _ = await asyncio.to_thread(door.resume, context, session)
+    assert status in {0, 403}
+
+
+async def test_client_that_would_resume_is_given_nothing_to_resume(door: Door) -> None:
+    """It is not refused for it: it gets no ticket, and each of its connections begins anew."""
+    context = door.context_of(door.callers.client(CALLER), ssl.TLSVersion.TLSv1_3)
+    _, session = await asyncio.to_thread(door.resume, context, None)
+
+    status, _ = await asyncio.to_thread(door.resume, context, session)
+    assert status == 200
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), ("nothing", "it holds no certificates")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from typing import cast
 
@@ -13,6 +14,29 @@ from builders import ids
 from mistreating import HEAD, REQUEST, REVIEW, Target, is_served, read_answer, read_end, until
 from replicated_proxy.webhook import connections
 from replicated_proxy.webhook.handler import Undecided
+
+
+class PoorListener:
+    """A listening socket of a process that has a descriptor for one connection in each turn.
+
+    Attributes:
+        refusals: how often there was none.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._accepted = False
+        self.refusals = 0
+        self.fileno = listener.fileno
+        self.close = listener.close
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """Accept one, and then none."""
+        self._accepted = not self._accepted
+        if self._accepted:
+            return self._listener.accept()
+        self.refusals += 1
+        raise OSError(errno.EMFILE, "Too many open files")
 
 
 async def test_reviews_on_one_connection_are_counted_as_one(target: Target) -> None:
@@ -103,10 +127,23 @@ async def test_flood_of_connections_is_bounded(target: Target, monkeypatch: pyte
     assert target.refused("connections") == len(flood) + 1 - 10
 
 
+async def test_who_came_in_before_descriptors_ran_out_is_served(target: Target) -> None:
+    """Left waiting, they would keep those descriptors for ever that would let others in."""
+    acceptor = target.server._acceptor
+    assert acceptor is not None
+    poor = PoorListener(acceptor._listener)
+    acceptor._listener = cast("socket.socket", poor)
+    async with asyncio.timeout(20):
+        assert await is_served(await target.open())
+        assert await is_served(await target.open())
+    assert poor.refusals >= 2
+
+
 async def test_connections_in_use_are_not_ended_for_newcomers(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all room taken by clients that asked a moment ago, the newcomer is turned away before its handshake."""
     held = [await target.open() for _ in range(2)]
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "_IDLE_SECONDS", 3600.0)  # A moment on a busy machine, too.
     for streams in held:
         assert await is_served(streams)
     with pytest.raises(ConnectionError):
@@ -214,9 +251,10 @@ async def test_head_that_does_not_come_is_given_up(
 
 async def test_answers_that_are_not_read_are_given_up(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that asks and asks and reads nothing is cut off."""
-    monkeypatch.setattr(connections, "_HEAD_SECONDS", 0.05)
-    _, writer = await target.open(receive_buffer=4096)
-    cast("asyncio.Transport", writer.transport).pause_reading()
-    writer.write(REQUEST * 5000)
-    await until(lambda: target.refused("slow") == 1)
+    with monkeypatch.context() as hurry:
+        hurry.setattr(connections, "_HEAD_SECONDS", 0.05)
+        _, writer = await target.open(receive_buffer=4096)
+        cast("asyncio.Transport", writer.transport).pause_reading()
+        writer.write(REQUEST * 5000)
+        await until(lambda: target.refused("slow") == 1)
     assert await is_served(await target.open())
