@@ -21,6 +21,7 @@ _USER_CHARACTERS = re.compile(r"[A-Za-z0-9._~:!$&'()*+,;=%@-]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _IPV6 = re.compile(r"\[[^]]*\]")
 _PORT = re.compile(r"(?::[0-9]*)?", re.ASCII)
+_PADDED = re.compile(r"(?:[^=]{4})*(?:[^=]{2}==|[^=]{3}=)?")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ASCII_ESCAPE = re.compile(r"%(?!25)[0-7]")
 
@@ -201,8 +202,11 @@ def _read_entry(entry: Mapping[str, str]) -> Credential:
         return Credential(entry.get("username", ""), entry.get("password", ""))
     plain = auth.replace("\n", "").replace("\r", "")
     padding = "" if plain.strip().endswith("=") else "=" * (-len(plain) % 4)
+    if not _PADDED.fullmatch(plain + padding):
+        raise InvalidEntry("auth is no base64")
     try:
-        user, colon, password = base64.b64decode(plain + padding, validate=True).decode().partition(":")
+        decoded = base64.b64decode(plain + padding, validate=True).decode("utf-8", "replace")
+        user, colon, password = decoded.partition(":")
     except ValueError as error:
         raise InvalidEntry("auth is no base64") from error
     if not colon:

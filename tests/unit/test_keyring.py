@@ -117,7 +117,9 @@ def test_entry_is_decoded_as_the_kubelet_does(entry: dict[str, str], credential:
     assert read_docker_config(content) == {"reg.io": credential}
 
 
-@pytest.mark.parametrize("text", [auth("no colon"), "???", auth("user:pass") + " ", "a-_b", "dTpwdw=", "YTpiYw=x"])
+@pytest.mark.parametrize(
+    "text", [auth("no colon"), "???", auth("user:pass") + " ", "a-_b", "dTpwdw=", "YTpiYw=x", "dTpw="]
+)
 def test_entry_that_cannot_be_decoded_is_an_error(text: str) -> None:
     """One such entry makes the kubelet give up on the Pod's pulls, so no test may read over it."""
     with pytest.raises(InvalidEntry):

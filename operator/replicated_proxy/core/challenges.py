@@ -26,6 +26,10 @@ _END: Final = re.compile(r"[ \t]*(?:,|\Z)")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
+# A scheme and its parameters; None where the grammar lets none follow: after credentials, or without a space.
+_Found = tuple[str, dict[str, str] | None]
+
+
 class MalformedChallenge(ValueError):
     """The header breaks the grammar. Its text is not repeated: a realm may hold a secret."""
 
@@ -52,11 +56,11 @@ def parse_challenges(lines: Iterable[str]) -> tuple[Challenge, ...]:
     text = ", ".join(lines)
     if len(text) > LONGEST:
         raise MalformedChallenge(f"WWW-Authenticate has {len(text)} characters; at most {LONGEST} are read")
-    found: list[tuple[str, dict[str, str]]] = []
+    found: list[_Found] = []
     position = _skip(text, 0)
     while position < len(text):
         position = _skip(text, _read_element(text, position, found))
-    return tuple(Challenge(scheme, parameters) for scheme, parameters in found)
+    return tuple(Challenge(scheme, parameters or {}) for scheme, parameters in found)
 
 
 def bearer_of(challenges: Iterable[Challenge]) -> Challenge | None:
@@ -70,7 +74,7 @@ def _skip(text: str, position: int) -> int:
     return found.end() if found else position
 
 
-def _read_element(text: str, position: int, found: list[tuple[str, dict[str, str]]]) -> int:
+def _read_element(text: str, position: int, found: list[_Found]) -> int:
     """Read one list element, a parameter of the challenge before it or a new challenge, and return where it ends."""
     parameter = _PARAMETER.match(text, position)
     if parameter is not None and _ends(text, parameter.end()):
@@ -78,7 +82,7 @@ def _read_element(text: str, position: int, found: list[tuple[str, dict[str, str
     scheme = _SCHEME.match(text, position)
     if scheme is None:
         raise MalformedChallenge(f"WWW-Authenticate has no scheme and no parameter at character {position}")
-    found.append((scheme["scheme"].lower(), {}))
+    found.append((scheme["scheme"].lower(), {} if scheme["space"] else None))
     after = scheme.end()
     if _ends(text, after):
         return after
@@ -88,6 +92,7 @@ def _read_element(text: str, position: int, found: list[tuple[str, dict[str, str
             return _add(first, found)
         credentials = _CREDENTIALS.match(text, after)
         if credentials is not None:
+            found[-1] = (found[-1][0], None)
             return credentials.end()
     raise MalformedChallenge(f"WWW-Authenticate breaks the grammar at character {after}")
 
@@ -97,12 +102,12 @@ def _ends(text: str, position: int) -> bool:
     return _END.match(text, position) is not None
 
 
-def _add(parameter: re.Match[str], found: list[tuple[str, dict[str, str]]]) -> int:
+def _add(parameter: re.Match[str], found: list[_Found]) -> int:
     """Add a parameter to the last challenge and return where it ends."""
-    if not found:
-        raise MalformedChallenge("WWW-Authenticate begins with a parameter that belongs to no challenge")
+    parameters = found[-1][1] if found else None
+    if parameters is None:
+        raise MalformedChallenge("WWW-Authenticate has a parameter that belongs to no challenge")
     name, quoted = parameter["name"].lower(), parameter["quoted"]
-    parameters = found[-1][1]
     if name in parameters:
         raise MalformedChallenge(f"WWW-Authenticate has the parameter {name!r} twice in one challenge")
     parameters[name] = parameter["token"] if quoted is None else _ESCAPED.sub(r"\1", quoted[1:-1])

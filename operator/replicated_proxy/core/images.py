@@ -119,7 +119,7 @@ def parse_image(text: str) -> ImageReference:
         raise InvalidImageReference(text, "uppercase")
     match = _REFERENCE.fullmatch(f"{domain}/{remainder}")
     if match is None:
-        raise InvalidImageReference(text, "format")
+        raise InvalidImageReference(text, _misfit(f"{domain}/{remainder}"))
     if len(match["path"]) > _LONGEST_PATH:
         raise InvalidImageReference(text, "too-long")
     tag, digest = match["tag"], match["digest"]
@@ -139,6 +139,15 @@ def _split_domain(text: str) -> tuple[str, str]:
     elif first != "localhost" and not ("." in first or ":" in first) and first.lower() == first:
         return DOCKER_HUB, text
     return first, f"library/{rest}" if first == DOCKER_HUB and "/" not in rest else rest
+
+
+def _misfit(reference: str) -> str:
+    """Say what keeps a text out of the grammar: capitals, where it would fit without them, else its form.
+
+    Go lowers rune by rune; Python makes two characters of one, the dotted capital I.
+    """
+    lowered = reference.replace("\u0130", "i").lower()
+    return "uppercase" if _REFERENCE.fullmatch(lowered) else "format"
 
 
 def _check_digest(text: str, digest: str) -> None:

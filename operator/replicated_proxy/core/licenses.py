@@ -27,6 +27,9 @@ from replicated_proxy.core.signatures import Signature
 
 PAUSED_ANNOTATION: Final = "proxy.kots.io/paused"
 _LONGEST_ID: Final = 4096  # Real ones have some 30; a Secret that is merged from many Licenses ends at 1 MiB.
+_URL: Final = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#]*@)?(?P<host>[^/?#@:\s]*)(?::[0-9]*)?(?:[/?#].*)?", re.ASCII
+)
 _SLUG: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", re.ASCII)
 
 
@@ -168,10 +171,10 @@ def read_expiry(entitlements: Body) -> Expiry:
     """
     entitlement = mapping_at(entitlements, "expires_at")
     kind, value = entitlement.get("valueType"), entitlement.get("value")
-    if value is None:
-        return Expiry()
     if kind not in (None, "", "String"):  # No set: the value may be a list.
         return Expiry(problem=f"entitlement expires_at has valueType {quote(kind)}; it must be String")
+    if value is None:
+        return Expiry()
     if not isinstance(value, str):
         return Expiry(problem="entitlement expires_at is not a string")
     if not value:
@@ -197,5 +200,5 @@ def _read_proxy_domains(spec: Body) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _host_of_url(url: str) -> str:
     """Return the host of a URL, without user and port; KOTS takes anything unparsable as the default."""
-    _, _, rest = url.partition("://")
-    return re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].partition(":")[0]
+    match = _URL.fullmatch(url)
+    return match["host"] if match else ""

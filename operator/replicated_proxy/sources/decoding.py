@@ -22,7 +22,11 @@ _DEEPEST: Final = 32
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<inexact>(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)", re.ASCII)
 _LONGEST_NUMBER: Final = 64
 _WHOLE_BELOW: Final = 1e21  # From here on Go's encoder writes an exponent, and the number stays inexact.
-_WORDS: Final[dict[str, object]] = {"": None, "~": None, "null": None, "true": True, "false": False}
+_WORDS: Final[dict[str, object]] = {"": None, "~": None} | {
+    spelling: value
+    for word, value in (("null", None), ("true", True), ("false", False))
+    for spelling in (word, word.title(), word.upper())
+}
 _PARSER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, as the wheels have it: 20 times as fast.
 
 
@@ -176,7 +180,7 @@ def _check_node(parent: _Open, event: yaml.NodeEvent) -> None:
 
 
 def _read_plain(text: str) -> object:
-    """Read a scalar without quotes: JSON's words and numbers are such, anything else (dates) is text."""
+    """Read a scalar without quotes: JSON's words, in YAML's spellings, and numbers; anything else (dates) is text."""
     if text in _WORDS:
         return _WORDS[text]
     return read_number(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,6 +13,7 @@ from replicated_proxy.core.license_documents import STAGING_ENDPOINT
 from replicated_proxy.core.objects import Body, mapping_at, text_at
 
 _PRODUCTION_HOSTS: Final = frozenset(default_hosts(""))
+_PADDED: Final = re.compile(r"(?:[^=]{4})*(?:[^=]{2}==|[^=]{3}=)?")
 _STAGING_HOSTS: Final = frozenset(default_hosts(STAGING_ENDPOINT))
 
 
@@ -89,9 +91,14 @@ def _password_of(host: str, entry: Body) -> str:
 
 
 def _password_in(host: str, auth: str) -> str:
-    """Return the password in `base64(user:password)`, with or without padding, as the kubelet takes both."""
+    """Return the password in `base64(user:password)`, as the kubelet reads it.
+
+    It takes whole padding or none, and passes over line ends, which `base64` writes after 76 characters.
+    """
+    plain = auth.replace("\r", "").replace("\n", "")
+    padded = plain if plain.endswith("=") else plain + "=" * (-len(plain) % 4)
     try:
-        decoded = base64.b64decode(auth + "=" * (-len(auth) % 4), validate=True).decode()
+        decoded = base64.b64decode(padded, validate=True).decode() if _PADDED.fullmatch(padded) else ""
     except ValueError:
         decoded = ""
     _, colon, password = decoded.partition(":")

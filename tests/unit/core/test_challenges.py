@@ -58,6 +58,8 @@ def test_challenges_are_read(lines: list[str], expected: list[Challenge]) -> Non
     "line",
     [
         pytest.param('realm="x"', id="a parameter of nothing"),
+        pytest.param('Bearer, realm="x"', id="a parameter after a scheme that has ended"),
+        pytest.param('Negotiate abc==, realm="x"', id="a parameter after credentials"),
         pytest.param('Bearer realm="x', id="no closing quote"),
         pytest.param('Bearer realm="x\\"', id="an escaped closing quote"),
         pytest.param('Bearer realm="x" service="y"', id="no comma"),

@@ -29,6 +29,13 @@ ENDPOINTS = [
     (f"https://replicated-app-.{OKTETO}", PROXY, REGISTRY),
     (f"https://replicated-app-user1.{OKTETO}.evil.com", PROXY, REGISTRY),
     ("<>invalidurl>>", PROXY, REGISTRY),
+    # What Go's `url.Parse` refuses has no host, and what it takes has one.
+    ("://staging.replicated.app", PROXY, REGISTRY),
+    (" https://staging.replicated.app", PROXY, REGISTRY),
+    ("https://staging.replicated.app:port", PROXY, REGISTRY),
+    ("staging.replicated.app", PROXY, REGISTRY),
+    ("https://staging.replicated.app:443/x?y@z", "proxy.staging.replicated.com", "registry.staging.replicated.com"),
+    ("//staging.replicated.app", "proxy.staging.replicated.com", "registry.staging.replicated.com"),
 ]
 
 

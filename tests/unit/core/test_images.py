@@ -36,6 +36,26 @@ def test_text_as_written_is_kept(text: str, name: str, suffix: str) -> None:
     assert (text, name, suffix) == (reference.text, reference.name, reference.suffix)
 
 
+# What distribution/reference v0.6.0 says where a host holds an underscore, and so cannot hold capitals either.
+MISFITS = [
+    ("My_host.example.com/app", "uppercase"),
+    ("my_host.Example.com:5000/app", "format"),
+    ("A_foo/bar", "uppercase"),
+    ("my_host.\u0130/app", "uppercase"),
+    ("l\u0130ocalhost:5000/a", "uppercase"),
+    ("my_host.\u00c9/app", "format"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), MISFITS, ids=ids(MISFITS))
+def test_capitals_are_told_from_other_faults(text: str, kind: str) -> None:
+    """A text that would be a reference in small letters has capitals for its fault; any other has its form."""
+    with pytest.raises(InvalidImageReference) as caught:
+        parse_image(text)
+
+    assert caught.value.kind == kind
+
+
 def test_error_shows_a_long_text_shortened() -> None:
     """A hostile name of any length gives a short message."""
     with pytest.raises(InvalidImageReference) as caught:

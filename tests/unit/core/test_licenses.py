@@ -21,7 +21,6 @@ EXPIRIES: list[tuple[str, dict[str, Any], bool]] = [
     ("no value", {"expires_at": {"title": "Expiration", "valueType": "String"}}, False),
     ("null value", {"expires_at": {"value": None, "valueType": "String"}}, False),
     ("empty without a type", {"expires_at": {"value": ""}}, False),
-    ("null value of another type", {"expires_at": {"value": None, "valueType": "Integer"}}, False),
     ("no type", {"expires_at": {"value": "2025-12-31T23:59:59Z"}}, True),
     ("empty type", {"expires_at": {"value": "2025-12-31T23:59:59Z", "valueType": ""}}, True),
     ("now", {"expires_at": {"value": "2026-01-01T00:00:00Z", "valueType": "String"}}, False),
@@ -44,6 +43,8 @@ def test_expiry_is_read_as_kots_does(entitlements: dict[str, Any], expired: bool
 
 BAD_EXPIRIES: list[tuple[str, dict[str, Any]]] = [
     ("integer", {"value": 5, "valueType": "Integer"}),
+    ("no value of another type", {"valueType": "Integer"}),
+    ("null value of another type", {"value": None, "valueType": "Integer"}),
     ("empty value of another type", {"value": "", "valueType": "Integer"}),
     ("text of another type", {"value": "2025-12-31T23:59:59Z", "valueType": "Text"}),
     ("number as String", {"value": 5, "valueType": "String"}),

@@ -66,6 +66,12 @@ MOMENTS = [
     ("2030-07-26T19:00:00-05:00", datetime(2030, 7, 27, tzinfo=UTC)),
     ("2030-07-27T00:00:00.5Z", datetime(2030, 7, 27, 0, 0, 0, 500_000, tzinfo=UTC)),
     ("2030-07-27T00:00:00.123456789Z", datetime(2030, 7, 27, 0, 0, 0, 123_456, tzinfo=UTC)),
+    # Beyond the RFC, as Go has it.
+    ("2030-07-27T00:00:00,5Z", datetime(2030, 7, 27, 0, 0, 0, 500_000, tzinfo=UTC)),
+    ("2030-07-27T1:00:00Z", datetime(2030, 7, 27, 1, tzinfo=UTC)),
+    ("2030-07-27T00:00:00+24:00", datetime(2030, 7, 26, tzinfo=UTC)),
+    ("2030-07-27T00:00:00-24:60", datetime(2030, 7, 28, 1, tzinfo=UTC)),
+    ("2028-02-29T00:00:00-00:00", datetime(2028, 2, 29, tzinfo=UTC)),
 ]
 
 
@@ -84,7 +90,12 @@ NO_MOMENTS = [
     "2030-07-27T00:00:00.Z",
     "2030-02-30T00:00:00Z",
     "2030-07-27T24:00:00Z",
-    "2030-07-27T00:00:00+24:00",
+    "2030-07-27T00:00:60Z",
+    "2030-07-27T0:0:00Z",
+    "2030-07-27T00:00:00+25:00",
+    "2030-07-27T00:00:00+00:61",
+    "2030-07-27T00:00:00+0200",
+    "2030-07-27T00:00:00,Z",
     " 2030-07-27T00:00:00Z",
     "2030-07-27T00:00:00Z\n",
     "0001-01-01T00:00:00+01:00",
@@ -95,7 +106,7 @@ NO_MOMENTS = [
 @pytest.mark.parametrize("text", NO_MOMENTS, ids=ids(NO_MOMENTS))
 def test_anything_else_is_no_timestamp(text: str) -> None:
     """Whatever cannot be represented as a moment is a ValueError and nothing else."""
-    with pytest.raises(ValueError, match=r"timestamp|month|day|hour|offset|year|range"):
+    with pytest.raises(ValueError, match=r"timestamp|month|day|hour|second|offset|year|range"):
         parse_timestamp(text)
 
 

@@ -89,6 +89,7 @@ WRONG: list[Row] = [
     ("the most, of nothing", _set("signature", "A" * LONGEST_SIGNATURE), State.INVALID, "hold the JSON"),
     ("no base64", _set("signature", "%%%"), State.INVALID, "spec.signature is not base64"),
     ("beyond ASCII", _set("signature", "ÄÖÜ="), State.INVALID, "spec.signature is not base64"),
+    ("padding after a whole group", _set("signature", "e30K=="), State.INVALID, "spec.signature is not base64"),
     ("base64url", _set("signature", "-_-_"), State.INVALID, "spec.signature is not base64"),
     ("no JSON", _set("signature", to_base64(b"hello")), State.INVALID, "spec.signature does not hold the JSON"),
     ("no UTF-8", _set("signature", to_base64(b'{"licenseData":"\xff"}')), State.INVALID, "does not hold the JSON"),

@@ -132,6 +132,12 @@ DOCKER_FORMS: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("user name and password", {"proxy.replicated.com": {"username": "jane", "password": PASSWORD}}, "", {}),
     ("auth goes before password", {"proxy.replicated.com": AUTH | {"password": "another"}}, "", {}),
     ("auth without padding", {"proxy.replicated.com": {"auth": AUTH["auth"].rstrip("=")}}, "", {}),
+    (
+        "auth in lines, as base64 writes it",
+        {"proxy.replicated.com": {"auth": f"{AUTH['auth'][:20]}\r\n{AUTH['auth'][20:]}\n"}},
+        "",
+        {},
+    ),
     ("docker's zero bytes", {"proxy.replicated.com": {"auth": encoded(f"u:{PASSWORD}\0\0")}}, "", {}),
     ("a user name of anybody's", {"proxy.replicated.com": {"auth": encoded(f"a@b.example:{PASSWORD}")}}, "", {}),
     ("other hosts beside it", {"proxy.replicated.com": AUTH, "quay.io": OTHER, "": OTHER, "https:///x": {}}, "", {}),
@@ -231,6 +237,12 @@ PROBLEMS: list[tuple[str, str, Any, str]] = [
     ("entry of another type", '{"auths": {"proxy.replicated.com": 1}}', docker_source(), "has no password for proxy."),
     ("credential helper", docker_config({"proxy.replicated.com": {}}), docker_source(), "a credential helper or"),
     ("auth of another type", '{"auths":{"proxy.replicated.com":{"auth":1}}}', docker_source(), "has no password for"),
+    (
+        "auth with padding after a whole group",
+        docker_config({"proxy.replicated.com": {"auth": encoded("LICENSE_ID:secret-xyz") + "="}}),
+        docker_source(),
+        "is not base64 of",
+    ),
     ("auth no base64", docker_config({"proxy.replicated.com": {"auth": "%%%"}}), docker_source(), "is not base64 of"),
     (
         "auth without a colon",
