@@ -169,7 +169,7 @@ class Keeping:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let everybody go on until something is so."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not condition():
                 self.clock.step(1.0)
                 await asyncio.sleep(0)

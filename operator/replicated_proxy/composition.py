@@ -213,15 +213,16 @@ async def _both(settings: Settings, client: KubeClient, stop: asyncio.Event) -> 
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Work until told to stop; what the work raises ends it as well."""
+    """Work until told to stop, or cancelled by the other role's end; what the work raises ends it as well."""
     task = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if stopping.done():
-        _log.info("stopping")
-    stopping.cancel()
-    task.cancel()
-    results = await asyncio.gather(task, return_exceptions=True)
-    failure = results[0]
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            _log.info("stopping")
+    finally:
+        stopping.cancel()
+        task.cancel()
+        (failure,) = await asyncio.gather(task, return_exceptions=True)
     if isinstance(failure, Exception):
         raise failure

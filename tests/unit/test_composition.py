@@ -100,6 +100,26 @@ def test_no_cluster_is_one_line_with_the_remedy(log: io.StringIO, monkeypatch: p
     assert "error" not in line
 
 
+async def test_role_that_is_cancelled_takes_its_work_along() -> None:
+    """When one of two roles in a process fails, nothing of the other is left running."""
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    role = asyncio.ensure_future(composition._until(asyncio.Event(), work()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    role.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await role
+
+    assert ended.is_set()
+
+
 def test_role_that_ends_well_ends_the_process_well(log: io.StringIO) -> None:
     """A role that returns, returns; its client is closed."""
     seen: list[Any] = []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Awaitable, Collection
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from replicated_proxy.clock import Clock
 from replicated_proxy.core.objects import Body, list_at, read_identity, text_at
@@ -16,6 +17,7 @@ from replicated_proxy.kube.resources import MUTATING_WEBHOOKS, SECRETS, Resource
 from replicated_proxy.kube.watching import follow_object
 from replicated_proxy.settings import Settings
 
+Answer = TypeVar("Answer", bound=Object | None)
 AUTHORITY: Final = "authority"
 SERVING: Final = "serving"
 CONFIGURATION: Final = "configuration"
@@ -38,6 +40,7 @@ class Places:
         self._clock = clock
         self._names = tuple(names)
         self._published_at = clock.monotonic()
+        self._heard: Counter[str] = Counter()
         self.seen: dict[str, Object | None] = {}
         self.changed = asyncio.Event()
 
@@ -58,11 +61,30 @@ class Places:
     async def read_anew(self) -> None:
         """Read the places as they are now: a watch may lag behind what another replica did."""
         for name in self._names:
-            try:
-                body = await self._client.get(*self.where(name))
-            except NotFound:
-                body = None
-            self.note(name, body)
+            await self.take_answer(name, self._read(name))
+
+    async def _read(self, place: str) -> Object | None:
+        """Read one place."""
+        try:
+            return await self._client.get(*self.where(place))
+        except NotFound:
+            return None
+
+    async def take_answer(self, place: str, request: Awaitable[Answer]) -> Answer:
+        """Return the answer to a request about a place, and remember what it says stands there.
+
+        Events that were faster than the answer may tell of something newer, and nobody tells of that twice.
+        """
+        heard = self._heard[place]
+        body: Object | None
+        body = answer = await request
+        while heard != self._heard[place] and (body is None or self.seen.get(place) is None):
+            # Made before it was deleted, or after? Only reading tells.
+            heard = self._heard[place]
+            body = await self._read(place)
+        if heard == self._heard[place] or not self._is_outdated(place, body):
+            self.note(place, body)
+        return answer
 
     def note(self, place: str, body: Object | None) -> None:
         """Remember what stands in a place, and since when a bundle is published."""
@@ -84,6 +106,7 @@ class Places:
         resource, name, namespace = self.where(place)
         async for body in follow_object(self._client, resource, name, namespace):
             if not self._is_outdated(place, body):
+                self._heard[place] += 1
                 self.note(place, body)
 
     def _is_outdated(self, place: str, body: Object | None) -> bool:

@@ -136,8 +136,8 @@ class CertificateKeeper:
             step = self._plan()
         if step is not None and type(step) is kind and not self._refuse(step):
             undone = self._is_undone(kind)
-            await self._take(step)
-            self._note(kind, undone=undone)  # What failed has pauses of its own.
+            answer = await self._take(step)
+            self._note(kind, answer, undone=undone)  # What failed has pauses of its own.
 
     def _next_look(self) -> float:
         """Return the seconds until the clock alone may have made something due."""
@@ -160,10 +160,10 @@ class CertificateKeeper:
         place = _PLACES[kind]
         return self._written.get(place) != _content(place, self._places.seen.get(place))
 
-    def _note(self, kind: type[Step], *, undone: bool) -> None:
-        """Remember that a step was taken, and what stands there now."""
+    def _note(self, kind: type[Step], answer: Object, *, undone: bool) -> None:
+        """Remember that a step was taken, and what it wrote: somebody else may have been there since."""
         place = _PLACES[kind]
-        self._written[place] = _content(place, self._places.seen[place])
+        self._written[place] = _content(place, answer)
         self._written_at[kind.__name__] = self._clock.monotonic()
         if undone:
             self._fights.note(kind.__name__)
@@ -235,21 +235,21 @@ class CertificateKeeper:
         if authority is not None:
             self._metrics.note_certificate("ca", *validity(read_authority(authority).certificate_pem))
 
-    async def _take(self, step: Step) -> None:
-        """Carry out one step."""
+    async def _take(self, step: Step) -> Object:
+        """Carry out one step; returns what was written."""
         _log.info("certificate: %s", step.reason)
         now, wanted, names = self._clock.now(), self._wanted, self._settings.certificates
         match step:
             case WriteAuthority(predecessors=predecessors):
                 data = authority_data(make_authority(now, wanted.ca_lifetime), predecessors)
-                await self._write_secret(AUTHORITY, names.ca_secret, data)
+                return await self._write_secret(AUTHORITY, names.ca_secret, data)
             case PublishBundle(bundle=bundle):
-                await self._publish(bundle)
+                return await self._publish(bundle)
             case WriteServing(authority=authority, bundle=bundle):
                 leaf = make_leaf(authority, wanted.names, now, wanted.leaf_lifetime)
-                await self._write_secret(SERVING, names.serving_secret, serving_data(leaf, bundle))
+                return await self._write_secret(SERVING, names.serving_secret, serving_data(leaf, bundle))
 
-    async def _write_secret(self, place: str, name: str, data: Mapping[str, str]) -> None:
+    async def _write_secret(self, place: str, name: str, data: Mapping[str, str]) -> Object:
         """Replace what stands in a Secret of ours, or make it; only the state that was looked at is replaced."""
         namespace = self._settings.namespace
         labels = {MANAGED_BY_LABEL: MANAGER}
@@ -257,12 +257,11 @@ class CertificateKeeper:
         body: Object = {"metadata": metadata, "type": SECRET_TYPE, "data": dict(data)}
         seen = self._places.seen[place]
         if seen is None:
-            self._places.note(place, await self._client.create(SECRETS, body, namespace))
-        else:
-            metadata["resourceVersion"] = text_at(seen, "metadata", "resourceVersion")
-            self._places.note(place, await self._client.replace(SECRETS, body))
+            return await self._places.take_answer(place, self._client.create(SECRETS, body, namespace))
+        metadata["resourceVersion"] = text_at(seen, "metadata", "resourceVersion")
+        return await self._places.take_answer(place, self._client.replace(SECRETS, body))
 
-    async def _publish(self, bundle: bytes) -> None:
+    async def _publish(self, bundle: bytes) -> Object:
         """Patch `caBundle` of every entry of ours, and take the answer as the reading back."""
         text = base64.b64encode(bundle).decode()
         operations: list[dict[str, Any]] = []
@@ -274,7 +273,7 @@ class CertificateKeeper:
                 {"op": "add", "path": f"{pointer}/clientConfig/caBundle", "value": text},
             ]
         path = MUTATING_WEBHOOKS.path(self._settings.webhook.configuration_name)
-        self._places.note(CONFIGURATION, await self._client.patch(path, operations))
+        return await self._places.take_answer(CONFIGURATION, self._client.patch(path, operations))
 
 
 def _content(place: str, body: Object | None) -> object:

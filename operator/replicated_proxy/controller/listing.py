@@ -48,22 +48,28 @@ class Lister:
         self._secret_selector = f"metadata.name={secret_name}"
         self._lock = asyncio.Lock()
         self.missing: set[str] = set(KINDS.values())
+        # What was found is told when all is listed. Should that fail half-way the caches know of it already, and the
+        # next try finds nothing: a deleted License or copy would wait for the next sweep.
+        self._untold: set[str] = set()
+        self._untold_sources: set[str] = set()
 
     async def list_everything(self) -> set[str]:
         """List all four kinds; returns `kind key` of each object that was other than the cache knew."""
-        world = self._world
+        world, untold = self._world, self._untold
         async with self._lock:
-            found = {f"namespaces {key}" for key in world.namespaces.take(await self._client.list_all(NAMESPACES))}
+            untold |= {f"namespaces {key}" for key in world.namespaces.take(await self._client.list_all(NAMESPACES))}
             secrets = await self._client.list_all(SECRETS, field_selector=self._secret_selector)
-            found |= {f"secrets {key}" for key in world.secrets.take(secrets)}
-        return found | await self.list_sources()
+            untold |= {f"secrets {key}" for key in world.secrets.take(secrets)}
+        sources = await self.list_sources()
+        return sources | _take_all(untold)
 
     async def list_sources(self) -> set[str]:
         """List Licenses and Applications, each only while its definition is served."""
+        untold = self._untold_sources
         async with self._lock:
-            licenses = await self._list_defined(LICENSES, self._world.licenses)
-            applications = await self._list_defined(APPLICATIONS, self._world.applications)
-        return licenses | applications
+            untold |= await self._list_defined(LICENSES, self._world.licenses)
+            untold |= await self._list_defined(APPLICATIONS, self._world.applications)
+            return _take_all(untold)
 
     async def _list_defined(self, resource: Resource, store: Store[Any]) -> set[str]:
         """List one of our kinds and note under which definition."""
@@ -80,8 +86,13 @@ class Lister:
             self.missing.add(resource.plural)
             return set()
         self.missing.discard(resource.plural)
-        self._world.definitions = replace(self._world.definitions, **{KINDS[resource]: before})
-        return {f"{resource.plural} {key}" for key in store.take(listing)}
+        known = self._world.definitions
+        self._world.definitions = replace(known, **{KINDS[resource]: before})
+        # Another definition is news also without objects: from now on their absence proves that they were deleted.
+        remade = (
+            {f"{DEFINITIONS.plural} {resource.plural}.{resource.group}"} if self._world.definitions != known else set()
+        )
+        return remade | {f"{resource.plural} {key}" for key in store.take(listing)}
 
     async def _definition_uid(self, resource: Resource) -> str:
         """Read a definition's UID if its kind is served."""
@@ -101,6 +112,13 @@ class Lister:
                 _log.info("%s is %s", name, "served" if uid else "not served: its objects count as unknown")
                 known = uid
                 changed()
+
+
+def _take_all(found: set[str]) -> set[str]:
+    """Empty a set, and return what was in it."""
+    taken = set(found)
+    found.clear()
+    return taken
 
 
 async def until_listed(list_once: Callable[[], Any]) -> set[str]:
