@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from replicated_proxy.clock import Clock
@@ -70,7 +70,10 @@ class Reconciler:
         self._create_namespaces = settings.secret.create_namespaces
         self._overview_due = asyncio.Event()
         self._contents: SecretContents | None = None
-        self._report_after = clock.monotonic()
+        # What came of a namespace in an earlier term is looked at anew first: it would be said to be waiting meanwhile.
+        self._report_after = clock.monotonic() + _PROGRESS_SECONDS
+        self._report_waits = False
+        self._uids: dict[str, str] = {}
         self._owed: asyncio.TimerHandle | None = None
         self.queue = queue
         self.results: dict[str, SyncResult] = {}
@@ -110,19 +113,27 @@ class Reconciler:
         """Take namespace turns until cancelled; several of these run side by side."""
         while True:
             name = await self.queue.take()
+            again: Deferred | bool
             try:
                 again = await self.reconcile_namespace(name)
             except Deferred as deferred:
-                self.queue.postpone(name, deferred.seconds)
-                continue
+                again = deferred
             except Exception:  # noqa: BLE001 - one namespace must never end the others' worker, whatever is wrong.
                 _log.exception("namespace failed", extra={"namespace": name})
                 again = True
-            if again:
-                known = self.results.get(name)
-                self.queue.retry(name, known.retry_after if known else 0.0)
-            else:
-                self.queue.finish(name)
+            self._put_back(name, again)
+
+    def _put_back(self, name: str, again: Deferred | bool) -> None:
+        """Say when a namespace is to be looked at again, if at all; a report that waits for the last one is due."""
+        if isinstance(again, Deferred):
+            self.queue.postpone(name, again.seconds)
+        elif again:
+            known = self.results.get(name)
+            self.queue.retry(name, known.retry_after if known else 0.0)
+        else:
+            self.queue.finish(name)
+        if self._report_waits and not len(self.queue):
+            self.trigger_overview()
 
     async def overview(self) -> None:
         """Compute table and contents, publish, report.
@@ -153,7 +164,8 @@ class Reconciler:
         now = self._clock.monotonic()
         left = self._report_after - now if len(self.queue) else 0.0
         self._owe_report(left)
-        if left > 0:
+        self._report_waits = left > 0
+        if self._report_waits:
             return False
         self._report_after = now + _PROGRESS_SECONDS
         return True
@@ -196,6 +208,8 @@ class Reconciler:
         try:
             result = await self._sync(name, contents)
         except Stale:
+            if name in self.results:  # The pause that an earlier answer asked for was before this try.
+                self.results[name] = replace(self.results[name], retry_after=0.0)
             return True
         before = self.results.get(name)
         if result is None:
@@ -214,8 +228,10 @@ class Reconciler:
     async def _sync(self, name: str, contents: SecretContents) -> SyncResult | None:
         """Plan and act in one namespace."""
         namespace, observed = self._world.namespaces.get(name), self._world.secrets.get(name)
+        if namespace is None or self._uids.setdefault(name, namespace.uid) != namespace.uid:
+            self._hands.writer.forget(name)  # What was written there went with the namespace that it was written to.
+            self._uids.pop(name, None)
         if namespace is None:
-            self._hands.writer.forget(name)
             return await self._create_namespace(name, contents.plan)
         if namespace.terminating:
             return None

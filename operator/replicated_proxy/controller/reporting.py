@@ -120,11 +120,19 @@ class Reporter:
             if entry.lic is None:
                 report = replace(report, problem_reason=StatusReason.SOURCE_UNKNOWN.value)
             yield self._tell(entry.key, entry, license_conditions(report))
+        unsettled = self._unsettled(findings)
         for item in filter(findings.speak_of, self._world.applications.values()):
+            if item.identity.namespace in unsettled:
+                continue
             problem = self._application_problem(item, findings.plan)
             note = findings.plan.bindings.notes.get(item.identity.uid, "")
             conditions = application_conditions(item.application, problem, note)
             yield self._write(APPLICATIONS, item, conditions, application_fields(item.application))
+
+    def _unsettled(self, findings: Findings) -> set[str]:
+        """Return the namespaces with a License that came or changed since: whose Applications it takes is not known."""
+        licenses = (*self._world.licenses.values(), *self._world.secret_licenses.entries().values())
+        return {entry.identity.namespace for entry in licenses if not findings.speak_of(entry)}
 
     def _results(self, findings: Findings) -> dict[str, SyncResult]:
         """Collect what came of each namespace; one that is listed and missing is pending."""

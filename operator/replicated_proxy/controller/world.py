@@ -52,6 +52,8 @@ class Store(Generic[Value]):
         read: Callable[[Body], Value],
         key: Callable[[Body], str],
         doubt: Callable[[Value, Value | None], Value] | None = None,
+        *,
+        defined: bool = True,
     ) -> None:
         """Make an empty cache.
 
@@ -60,11 +62,15 @@ class Store(Generic[Value]):
             read: makes the value of an object.
             key: tells objects apart.
             doubt: takes out of what an event says, beside what is known, that which only a listing proves.
+            defined: the kind has a definition, and when that changes an object reads otherwise in the same version. Of
+                other kinds a version that is known is not read again: each write of ours comes twice, as its answer
+                and as its event.
         """
         self._kind = kind
         self._read = read
         self._key = key
         self._doubt = doubt
+        self._defined = defined
         self._entries: dict[str, tuple[int, Value]] = {}
         self._gone: dict[str, int] = {}
         self._as_of = _NEVER
@@ -81,7 +87,7 @@ class Store(Generic[Value]):
 
     def values(self) -> Iterable[Value]:
         """Return all objects."""
-        return tuple(value for _, value in self._entries.values())
+        return [value for _, value in self._entries.values()]
 
     def apply(self, kind: str | None, body: Body) -> bool:
         """Take in an event; returns whether it changed anything. An older state than what is known is ignored."""
@@ -91,15 +97,21 @@ class Store(Generic[Value]):
         if kind == DELETED:
             self._gone[key] = version
             return self._entries.pop(key, None) is not None
-        return self._put(key, body, self._doubt)
+        return not self._has(key, version) and self._put(key, body, self._doubt)
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: str, known: Value | None) -> None:
         """Drop an object that is known to be gone: we deleted it, or the API server said so.
 
-        A listing on its way, made before that, must not bring back the state that is known.
+        A listing on its way, made before that, must not bring back the state that is known. What came while the answer
+        was on its way is newer than that, and stays: made anew, or kept by a finalizer.
+
+        Args:
+            key: the object's.
+            known: what was known of it when the request was sent.
         """
-        entry = self._entries.pop(key, None)
-        if entry is not None:
+        entry = self._entries.get(key)
+        if entry is not None and entry[1] == known:
+            del self._entries[key]
             self._gone[key] = entry[0]
 
     def take(self, listing: Listing) -> set[str]:
@@ -123,6 +135,11 @@ class Store(Generic[Value]):
         self._gone = {key: version for key, version in self._gone.items() if version > as_of}
         self.complete = True
         return changed | (before - self._entries.keys())
+
+    def _has(self, key: str, version: int) -> bool:
+        """Tell whether this very state is known; a missing version, which is 0, tells no states apart."""
+        entry = self._entries.get(key)
+        return entry is not None and not self._defined and 0 < version == entry[0]
 
     def _is_news(self, key: str, version: int, as_of: int) -> bool:
         """Tell whether a state may be newer than what is known, by a listing of that version among other things."""
@@ -201,7 +218,10 @@ class World:
         self.applications = Store[ApplicationEntry]("Application", read_application_entry, _object_key)
         self.namespaces = Store[Namespace]("Namespace", read_namespace, lambda body: text_at(body, "metadata", "name"))
         self.secrets = Store[ObservedSecret](
-            "Secret", lambda body: read_secret(body, ownership), lambda body: text_at(body, "metadata", "namespace")
+            "Secret",
+            lambda body: read_secret(body, ownership),
+            lambda body: text_at(body, "metadata", "namespace"),
+            defined=False,
         )
         self.secret_licenses = SecretLicenses(reader, secret_keys)
         self.definitions = Definitions()
@@ -219,7 +239,8 @@ class World:
 
     def noted(self) -> frozenset[str]:
         """Return the UIDs of the Licenses that our copies were made from."""
-        return frozenset(uid for copy in self.secrets.values() if copy.ours for uid in copy.licenses)
+        alike = {copy.licenses for copy in self.secrets.values() if copy.ours}
+        return frozenset(uid for licenses in alike for uid in licenses)
 
     def declared(self) -> Declared:
         """Return what every License and Application says as of now; their statuses are our own words."""

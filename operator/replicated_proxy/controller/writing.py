@@ -106,14 +106,15 @@ class SecretWriter:
         if seen is not None:
             name = self._ownership.secret_name
             await self._client.delete(SECRETS, name, plan.namespace, seen.uid, seen.resource_version)
-            self._secrets.forget(plan.namespace)
+            self._secrets.forget(plan.namespace, seen)
 
     async def _refresh(self, namespace: str) -> None:
         """Read the Secret as it is now into the cache."""
+        known = self._secrets.get(namespace)
         try:
             body = await self._client.get(SECRETS, self._ownership.secret_name, namespace)
         except NotFound:
-            self._secrets.forget(namespace)
+            self._secrets.forget(namespace, known)
         except ApiError as error:
             _log.warning("pull secret cannot be read: %s", error, extra={"namespace": namespace})
         else:

@@ -266,6 +266,8 @@ def _plan_rules(namespaces: Iterable[Namespace], settings: CoverageSettings) -> 
     """Read what namespaces say about themselves by label."""
     opted_out, unrewritten, claims = set(settings.excluded), set(), {}
     for namespace in namespaces:
+        if not namespace.labels:
+            continue  # Most say nothing, and there are thousands of them.
         if namespace.opted_out:
             opted_out.add(namespace.name)
         if namespace.labels.get(REWRITE_LABEL) == DISABLED:

@@ -11,6 +11,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -30,6 +31,12 @@ ADOPT_ANNOTATION: Final = "proxy.kots.io/adopt"
 LICENSES_ANNOTATION: Final = "proxy.kots.io/licenses"
 
 
+@cache
+def _hash_installation(installation: str) -> str:
+    """Return the digest of an installation's ID; it is looked at for every copy, and a process has one."""
+    return sha256(installation.encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True)
 class Ownership:
     """How we mark what is ours.
@@ -45,7 +52,7 @@ class Ownership:
     @property
     def token(self) -> str:
         """The ID as a label value: at most 63 characters, no slash."""
-        return sha256(self.installation.encode()).hexdigest()[:32]
+        return _hash_installation(self.installation)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -109,13 +116,14 @@ class DesiredSecret:
 
 def read_secret(body: Body, ownership: Ownership) -> ObservedSecret:
     """Read a Secret of our name."""
-    labels, annotations = mapping_at(body, "metadata", "labels"), mapping_at(body, "metadata", "annotations")
-    content = _decode(text_at(body, "data", DATA_KEY))
+    metadata, data = mapping_at(body, "metadata"), mapping_at(body, "data")
+    labels, annotations = mapping_at(metadata, "labels"), mapping_at(metadata, "annotations")
+    content = _decode(text_at(data, DATA_KEY))
     marked = ownership.marks(labels, annotations)
     return ObservedSecret(
-        namespace=text_at(body, "metadata", "namespace"),
-        uid=text_at(body, "metadata", "uid"),
-        resource_version=text_at(body, "metadata", "resourceVersion"),
+        namespace=text_at(metadata, "namespace"),
+        uid=text_at(metadata, "uid"),
+        resource_version=text_at(metadata, "resourceVersion"),
         ours=marked,
         adoptable=annotations.get(ADOPT_ANNOTATION) == "true",
         complete=marked and _is_complete(labels, annotations, content, ownership),
@@ -123,8 +131,8 @@ def read_secret(body: Body, ownership: Ownership) -> ObservedSecret:
         immutable=body.get("immutable") is True,
         content=content,
         licenses=tuple(filter(None, str(annotations.get(LICENSES_ANNOTATION, "")).split(","))),
-        other_keys=tuple(sorted(key for key in mapping_at(body, "data") if key != DATA_KEY)),
-        deleting=bool(text_at(body, "metadata", "deletionTimestamp")),
+        other_keys=tuple(sorted(key for key in data if key != DATA_KEY)),
+        deleting=bool(text_at(metadata, "deletionTimestamp")),
     )
 
 

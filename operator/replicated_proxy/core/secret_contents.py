@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from replicated_proxy.core.coverage import TablePlan
 from replicated_proxy.core.credentials import RegistryCredentials, encode_docker_config, recover_credentials
@@ -31,6 +31,10 @@ class SecretContents:
 
     plan: TablePlan
     licenses: Mapping[str, License]
+    # The same few for thousands of namespaces: made once, by the UIDs of the Licenses in their order.
+    _made: dict[tuple[str, ...], DesiredSecret | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def decides_like(self, other: SecretContents) -> bool:
         """Tell whether another plan puts the same bytes into the same namespaces.
@@ -65,7 +69,9 @@ class SecretContents:
             return None
         if foreign and desired is None and self.is_held(namespace, observed):
             return SecretPlan(Action.CONFLICT, namespace, observed)
-        return plan_secret(namespace, desired, observed, self._removal(namespace, observed))
+        if desired is not None:
+            return plan_secret(namespace, desired, observed)
+        return plan_secret(namespace, None, observed, self._removal(namespace, observed))
 
     def _removal(self, namespace: str, observed: ObservedSecret | None) -> Removal:
         """Say why a copy would go: the Licenses that it notes expired, were deleted, or cover the namespace no more."""
@@ -85,6 +91,8 @@ class SecretContents:
         if desired is None and self.is_held(namespace, observed):
             return True
         noted = frozenset(observed.licenses) if observed else frozenset()
+        if not noted:
+            return False
         oversized = self.plan.oversized & self.licenses.keys() - self._revoked()
         kept = noted & (self._frozen() | self.plan.unknown | oversized)
         placed = {route.uid for route in self.plan.table.routes}
@@ -107,6 +115,15 @@ class SecretContents:
         have expired and are retained come last: whole hosts belong to one that still pulls.
         """
         routes = self._routes(namespace, observed)
+        uids = tuple(route.uid for route in routes)
+        if not self.plan.held.isdisjoint(uids):
+            return self._make(routes, observed)  # What a copy has of them is its own.
+        if uids not in self._made:
+            self._made[uids] = self._make(routes, None)
+        return self._made[uids]
+
+    def _make(self, routes: list[Route], observed: ObservedSecret | None) -> DesiredSecret | None:
+        """Write down the credentials of some Licenses, as far as they give any."""
         credentials = {route.uid: found for route in routes if (found := self._credentials(route, observed))}
         if not credentials:
             return None
@@ -121,7 +138,7 @@ class SecretContents:
         covering = [self._giver(item.route, namespace, observed) for item in self.plan.table.covering(namespace)]
         applications = {route.app_slug for route in covering}
         noted = frozenset(observed.licenses) if observed else frozenset()
-        kept = noted & self._frozen()
+        kept = noted & self._frozen() if noted else noted
         if not covering and kept == noted:
             return []  # There is nothing to write beside those.
         unlisted = (

@@ -17,14 +17,18 @@ class ServerTime:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._heard: tuple[datetime, float] | None = None
+        self._header = ""
 
     def note(self, header: str | None) -> None:
         """Take in an answer's header; one that is missing or no date says nothing."""
+        if header == self._header and self._heard is not None:
+            self._heard = (self._heard[0], self._clock.monotonic())
+            return  # Hundreds of answers come in the same second.
         try:
             date = parsedate_to_datetime(header or "").astimezone(UTC)
         except (ValueError, TypeError, OverflowError, IndexError):
             return
-        self._heard = (date, self._clock.monotonic())
+        self._heard, self._header = (date, self._clock.monotonic()), header or ""
 
     def read(self) -> datetime | None:
         """Return the server's time, exact to a second or so; None before its first answer."""

@@ -326,7 +326,7 @@ async def test_credentials_are_said_to_be_gone_only_when_they_are() -> None:
     desk.world.secrets.apply("ADDED", versioned(copy, 9))
     await desk.report()
     before = desk.condition("my-app", "Synced")
-    desk.world.secrets.forget("app")
+    desk.world.secrets.forget("app", desk.world.secrets.get("app"))
     await desk.report()
 
     assert before == ("False", "Syncing", "its credentials are being taken back")
@@ -370,6 +370,15 @@ async def test_what_the_plan_did_not_see_waits_for_the_next(late: Json) -> None:
 
     await desk.report({"app": SYNCED})
     assert desk.status(late["metadata"]["name"])
+
+
+async def test_application_waits_for_the_license_that_the_plan_did_not_see() -> None:
+    """It is not said to be bound to none while there is one that the next turn looks at."""
+    desk = Desk(an_application_body("elsewhere"), a_license_body("other", metadata={"namespace": "b"}))
+    findings = desk.findings()
+    desk.world.licenses.apply("ADDED", versioned(a_license_body(), 9))
+    await desk.reporter.report(findings)
+    assert list(desk.writes.patches) == ["other"]
 
 
 async def test_secret_that_cannot_be_read_says_why_wherever_it_is() -> None:

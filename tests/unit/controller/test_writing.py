@@ -41,6 +41,7 @@ class Server:
         self.done: list[str] = []
         self.versions: list[str] = []
         self.present: Json = {}
+        self.meanwhile: Callable[[], object] = lambda: None
 
     async def create(self, _resource: object, body: Json, namespace: str) -> Json:
         """Create a Secret."""
@@ -57,6 +58,7 @@ class Server:
 
     async def get(self, _resource: object, _name: str, _namespace: str) -> Json:
         """Read a Secret."""
+        self.meanwhile()
         if not self.present:
             raise error_from_status(404, {}, "Not Found")
         return self.present
@@ -64,6 +66,7 @@ class Server:
     def _do(self, what: str, namespace: str, body: Json) -> Json:
         """Take a write."""
         self.done.append(f"{what} {namespace}")
+        self.meanwhile()
         if self.error is not None:
             raise self.error
         return body | {"metadata": body.get("metadata", {}) | {"uid": "u1", "resourceVersion": "7"}}
@@ -206,6 +209,40 @@ async def test_conflict_is_looked_at_and_planned_anew(
         await desk.writer.carry_out(plan())
 
     assert (desk.secrets.get("app") is not None) is bool(present)
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [{"uid": "u2"}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}],
+    ids=["made anew", "kept by a finalizer"],
+)
+async def test_what_came_while_a_deletion_was_on_its_way_is_not_forgotten(desk: Desk, differs: Json) -> None:
+    """An event that is faster than the answer tells what stands there now."""
+    desk.secrets.apply("ADDED", a_copy())
+    body = a_copy()
+    body["metadata"] |= {"resourceVersion": "9"} | differs
+    desk.server.meanwhile = lambda: desk.secrets.apply("MODIFIED", body)
+    assert await desk.writer.carry_out(a_deletion()) is None
+
+    assert desk.secrets.get("app") == read_secret(body, OWNERSHIP)
+
+
+async def test_what_came_while_a_secret_was_looked_for_is_not_forgotten(desk: Desk) -> None:
+    """The answer that there is none is older than the event of the one that there is."""
+    desk.secrets.apply("ADDED", a_copy())
+    body = a_copy()
+    body["metadata"] |= {"uid": "u2", "resourceVersion": "9"}
+    desk.server.error = error_from_status(409, {"reason": "Conflict"}, "conflict")
+
+    def meanwhile() -> None:
+        """Let the event come with the second request, which is the look."""
+        desk.server.meanwhile = lambda: desk.secrets.apply("ADDED", body)
+
+    desk.server.meanwhile = meanwhile
+    with pytest.raises(Stale):
+        await desk.writer.carry_out(a_deletion())
+
+    assert desk.secrets.get("app") == read_secret(body, OWNERSHIP)
 
 
 async def test_foreign_secret_is_left_alone(desk: Desk) -> None:

@@ -220,7 +220,7 @@ async def test_nonsense_gives_a_result_and_no_error(
 ) -> None:
     """Whatever comes back, a probe ends in one of the outcomes, in time, and says nothing about it in the log."""
     async with surroundings.serve("quay.test", 1, then_end(text)):
-        result = await surroundings.probe(_IMAGE, probe_seconds=IMPATIENCE * 4)
+        result = await surroundings.probe(_IMAGE, probe_seconds=IMPATIENCE)
 
     assert result.outcome not in {ProbeOutcome.PRIVATE, ProbeOutcome.INTERNAL}
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []

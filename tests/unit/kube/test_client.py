@@ -299,6 +299,17 @@ def test_server_time_goes_on_between_answers() -> None:
     assert time.read() == datetime(2026, 9, 1, 10, 1, 30, tzinfo=UTC)
 
 
+def test_answers_of_one_second_tell_one_time() -> None:
+    """Each answer is believed as it comes, also one whose header is that of the answer before."""
+    clock = SimulatedClock()
+    time = ServerTime(clock)
+    for _ in range(2):
+        time.note("Tue, 01 Sep 2026 10:00:00 GMT")
+        clock.jump(0.5)
+
+    assert time.read() == datetime(2026, 9, 1, 10, 0, 0, 500_000, tzinfo=UTC)
+
+
 async def test_caller_stands_in_the_user_agent(tmp_path: Path) -> None:
     """Replicas share a service account; the API server's audit log tells them apart by the User-Agent."""
     heard: list[str] = []
@@ -317,6 +328,30 @@ async def test_caller_stands_in_the_user_agent(tmp_path: Path) -> None:
     await runner.cleanup()
 
     assert heard == ["replicated-proxy-operator (pod-1)"]
+
+
+async def test_request_says_who_asks_for_what(tmp_path: Path) -> None:
+    """Each request carries the token, the type of what it sends, and its query in the form that URLs have."""
+    heard: list[tuple[str, ...]] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        names = ("Authorization", "Accept", "Content-Type")
+        heard.append((*(request.headers[name] for name in names), *request.query.values()))
+        return web.Response(body=b'{"items":[],"metadata":{}}')
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    client = await KubeClient.connect(a_kubeconfig(tmp_path, f"http://127.0.0.1:{runner.addresses[0][1]}"))
+    await client.list_all(SECRETS, "ns", "metadata.name=a/b&c+d e")
+    await client.merge(SECRETS.path("name", "ns"), {})
+    await client.close()
+    await runner.cleanup()
+
+    assert heard == [
+        ("Bearer t", "application/json", "application/json", "500", "metadata.name=a/b&c+d e"),
+        ("Bearer t", "application/json", "application/merge-patch+json", "replicated-proxy-operator"),
+    ]
 
 
 async def test_deletion_is_of_what_was_seen(client: KubeClient, server: Server) -> None:
