@@ -16,7 +16,6 @@ from operating import a_license
 from pod_stream import Outcome, PodStream, describe
 from replicated_proxy.settings import InvalidSettings, parse_settings
 from rig.errors import RigError
-from rig.images import build_operator_image
 from rig.manifests import read_manifests
 from rig.release import install_release, previous_chart, upgrade_release
 from rig.roles import CHART, NAMESPACE, RELEASE
@@ -102,7 +101,7 @@ def test_uninstall_leaves_no_admission_behind(installed: Installed, pods: PodStr
 def test_install_refuses_no_pod(installed: Installed, pods: PodStream, tmp_path: Path) -> None:
     """Pods are unchanged until the certificate is published, and rewritten from then on."""
     begin = time.monotonic()
-    install_release(installed.node, build_operator_image(), earlier_chart(installed, tmp_path))
+    install_release(installed.node, installed.node.operator_image(), earlier_chart(installed, tmp_path))
     wait_until(lambda: has_bundle(installed), what="the certificate to be published", seconds=60)
     after = pods.await_more()
     tell("install", pods, begin)
@@ -113,7 +112,7 @@ def test_install_refuses_no_pod(installed: Installed, pods: PodStream, tmp_path:
 
 def test_upgrade_from_the_previous_chart_misses_no_pod(installed: Installed, pods: PodStream) -> None:
     """From the chart before its last change to the present one, every Pod replaced, `Fail` from its first moment on."""
-    image, values = build_operator_image(), ("podAnnotations.upgraded=yes", "webhook.failurePolicy=Fail")
+    image, values = installed.node.operator_image(), ("podAnnotations.upgraded=yes", "webhook.failurePolicy=Fail")
     begin = replace(installed, pods, lambda: upgrade_release(installed.node, image, *values))
     tell("upgrade", pods, begin)
 
@@ -125,6 +124,6 @@ def test_rollback_misses_no_pod(installed: Installed, pods: PodStream) -> None:
     command = ["rollback", RELEASE, "1", "--namespace", NAMESPACE, "--wait", "--timeout", "3m"]
     begin = replace(installed, pods, lambda: installed.node.helm(*command))
     tell("rollback", pods, begin)
-    upgrade_release(installed.node, build_operator_image())
+    upgrade_release(installed.node, installed.node.operator_image())
 
     assert describe(pods.creations(begin, *MISSED)) == []

@@ -228,10 +228,12 @@ def test_tests_with_pods_take_the_same_wish_but_no_existing_cluster() -> None:
 
 
 HERE = "no Docker; a node needs root"
+MADE_HERE = "a node, a Docker or an image on this machine itself"
 LEFT_OUT = [
     pytest.param(["node"], clusters.CONTROL_PLANE, f"no Pod runs on a control-plane ({HERE})", id="Pods, no node"),
     pytest.param(["own_node"], clusters.CONTROL_PLANE, f"no Pod runs on a control-plane ({HERE})", id="own node"),
     pytest.param(["apiserver"], clusters.CONTROL_PLANE, "", id="API server alone"),
+    pytest.param(["node", "host"], clusters.KIND, "", id="root beside kind"),
     pytest.param([], clusters.CONTROL_PLANE, "", id="no cluster"),
     pytest.param(["node", "own_node"], clusters.NODE, "", id="on our node"),
     pytest.param(["node"], clusters.KIND, "", id="Pods on kind"),
@@ -247,4 +249,36 @@ LEFT_OUT = [
 @pytest.mark.parametrize(("marks", "kind", "reason"), LEFT_OUT)
 def test_tests_are_left_out_where_they_cannot_run(marks: list[str], kind: str, reason: str) -> None:
     """Those with Pods where only a control plane runs, those of our node on kind, and no other; with the reason."""
-    assert why_left_out(marks, kind, HERE) == reason
+    assert why_left_out(marks, kind, HERE, "") == reason
+
+
+@pytest.mark.parametrize(
+    ("marks", "kind", "reason"),
+    [
+        pytest.param(["node", "host"], clusters.KIND, f"making {MADE_HERE}, which needs root", id="host on kind"),
+        pytest.param(["node"], clusters.KIND, "", id="Pods on kind"),
+        pytest.param(["apiserver"], clusters.KIND, "", id="API server alone"),
+        pytest.param(
+            ["node", "host"], clusters.CONTROL_PLANE, f"no Pod runs on a control-plane ({HERE})", id="no Pods"
+        ),
+    ],
+)
+def test_what_is_made_on_the_machine_itself_is_left_out_without_root(marks: list[str], kind: str, reason: str) -> None:
+    """Who has Docker but is not root runs all tests with Pods on kind, and none that ends for want of root."""
+    assert why_left_out(marks, kind, HERE, "root") == reason
+
+
+def test_every_test_that_makes_a_node_of_its_own_says_so() -> None:
+    """Whatever takes root is marked, so that it is left out for who is not: `own_node` is chosen for root alone."""
+    needing = re.compile(
+        r"\b(?:bare_node|Node\(\)|AssembledDocker\(\)|build_operator_image\(|build_for_all_platforms\()"
+    )
+    tests = [path for room in ("node", "rig") for path in (Path(__file__).parents[1] / room).glob("test_*.py")]
+    unmarked = [
+        path.name
+        for path in tests
+        if path != Path(__file__)
+        and needing.search(text := path.read_text(encoding="utf-8"))
+        and not re.search(r"^pytestmark = .*pytest\.mark\.(?:host|own_node)\b", text, re.MULTILINE)
+    ]
+    assert unmarked == []

@@ -19,7 +19,7 @@ from rig.images import build_operator_image
 from rig.node import Node
 from rig.roles import NAMESPACE, RELEASE
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.host]
 
 LICENSES = REPOSITORY / "charts" / "replicated-proxy-operator" / "files" / "crds" / "licenses.kots.io.yaml"
 EVERYTHING = "namespaces,customresourcedefinitions,mutatingwebhookconfigurations,clusterroles,clusterrolebindings"

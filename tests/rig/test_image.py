@@ -23,7 +23,7 @@ from supply_chain.audit import RUNTIME_LOCK
 from supply_chain.requirements import read_lock
 from supply_chain.sbom import bill_of_materials, check_bill
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.host]
 
 _PYTHON = "/opt/replicated-proxy/bin/python"
 _IMPORTS = (

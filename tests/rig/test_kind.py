@@ -24,7 +24,7 @@ from rig.sweeping import python_environment
 from rig.upstream import Upstream
 from rig.waiting import wait_until
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.host]
 
 _IMAGE = "rig.local/pause:1"
 
