@@ -24,7 +24,9 @@ WEBHOOK: Final = "pods.proxy.kots.io"
 IMAGE: Final = "quay.io/my-org/api:v1"
 PROXY: Final = "proxy.replicated.com/proxy/my-app"
 ANNOTATION: Final = "proxy.kots.io/original-images"
-REWRITE_EVERYTHING: Final[Json] = {"settings": {"rewrite": {"mode": "all"}}}
+# The longest there is: on a busy machine no Pod passes unchanged because an answer came late.
+PATIENT: Final[Json] = {"timeoutSeconds": 30}
+REWRITE_EVERYTHING: Final[Json] = {"settings": {"rewrite": {"mode": "all"}}, "webhook": PATIENT}
 _numbers = itertools.count()
 
 

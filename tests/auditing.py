@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from operating import Cluster
@@ -13,9 +14,15 @@ Json = dict[str, Any]
 WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
+def lines_of(path: Path) -> list[str]:
+    """Read a log that somebody is writing: its last line counts once it has ended."""
+    written, _, _ = path.read_bytes().rpartition(b"\n")
+    return written.decode().splitlines()
+
+
 def requests_of(cluster: Cluster, identity: str) -> Iterator[Json]:
     """Yield a replica's requests so far, in the order of their answers."""
-    for line in cluster.plane.audit_log.read_text(encoding="utf-8").splitlines():
+    for line in lines_of(cluster.plane.audit_log):
         if f"({identity})" in line:
             event: Json = json.loads(line)
             if event["userAgent"].endswith(f"({identity})"):
@@ -49,7 +56,7 @@ def shown(events: list[Json]) -> list[str]:
 def audited(cluster: Cluster, verb: str, namespace: str, pod: str, subresource: str = "") -> list[Json]:
     """Return the requests for one Pod so far that were answered."""
     found = []
-    for line in cluster.plane.audit_log.read_text(encoding="utf-8").splitlines():
+    for line in lines_of(cluster.plane.audit_log):
         if f'"verb":"{verb}"' in line and f'"name":"{pod}"' in line:
             event: Json = json.loads(line)
             asked = event["objectRef"]

@@ -124,7 +124,7 @@ class Keeping:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not condition():  # noqa: ASYNC110 - conditions of any kind.
                 await asyncio.sleep(0.02)
 
@@ -139,7 +139,7 @@ class Keeping:
 
     async def until_repaired(self) -> ServingMaterial:
         """Wait until what is served is trusted by what is published, as both stand in the cluster; returns it."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while (found := await self.served()) is None or found.bundle != await self.published():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return found
@@ -170,7 +170,7 @@ async def close(client: KubeClient) -> None:
     """Close a client, and wait until its connections have ended too: a loop that ends first leaves them open."""
     await client.close()
     loop: Any = asyncio.get_running_loop()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while len(loop._selector.get_map()) > 1:  # noqa: ASYNC110 - nothing else tells; one is the loop's own.
             await asyncio.sleep(0.01)
 

@@ -97,18 +97,7 @@ def _take_the_name(cluster: Cluster, namespace: str) -> None:
 
 def _set_quota(cluster: Cluster, namespace: str) -> None:
     """Allow no more Secrets."""
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "no-secrets", "namespace": namespace},
-        "spec": {"hard": {"count/secrets": "0"}},
-    }
-    cluster.apply(quota)
-    wait_until(
-        lambda: cluster.get("resourcequota", "no-secrets", "-n", namespace).get("status", {}).get("hard"),
-        what="the quota",
-        seconds=30,
-    )
+    cluster.forbid_secrets(namespace)
     cluster.apply(_signed(namespace))
 
 

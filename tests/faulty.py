@@ -30,7 +30,7 @@ class FaultyCluster(Cluster):
         """Write a role's kubeconfig, by way of the proxy."""
         return self.proxy.kubeconfig(super().kubeconfig(role))
 
-    def await_synced(self, home: str, *namespaces: str, license_id: str, seconds: float = 60) -> None:
+    def await_synced(self, home: str, *namespaces: str, license_id: str, seconds: float = 180) -> None:
         """Wait until every namespace has the right copy and the License's status says so."""
         wanted = expected_content("proxy.replicated.com", "registry.replicated.com", license_id=license_id)
         for namespace in (home, *namespaces):

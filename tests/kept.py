@@ -48,10 +48,16 @@ class KeptLogs:
     def _keep(self) -> None:
         """Look for new files until the end."""
         while not self._ending.wait(_SECONDS):
-            for file in self._pods.glob(self._pattern):
-                # Gone meanwhile, or kept already; a rotated log is another file under the same name.
-                with suppress(FileNotFoundError, FileExistsError):
-                    os.link(file, self._kept / f"{file.parts[-3]}.{file.stat().st_ino}.log")
+            # A folder that goes while it is looked into ends the look; the next one finds what is left.
+            with suppress(FileNotFoundError):
+                self._look()
+
+    def _look(self) -> None:
+        """Keep the files that are there now."""
+        for file in self._pods.glob(self._pattern):
+            # Gone meanwhile, or kept already; a rotated log is another file under the same name.
+            with suppress(FileNotFoundError, FileExistsError):
+                os.link(file, self._kept / f"{file.parts[-3]}.{file.stat().st_ino}.log")
 
 
 class KeptObjects:
@@ -98,6 +104,8 @@ class KeptObjects:
                 command = [*self._kubectl, "get", kind, "--all-namespaces", "--watch", "--output=json"]
                 process = subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL)  # noqa: S603 - ours.
                 self._running.add(process)
+                if self._ending.is_set():  # Whoever ends it may have looked before this one began.
+                    process.terminate()
                 process.wait()
                 self._running.discard(process)
 

@@ -43,7 +43,9 @@ class RunningRegistries:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         detection = {"httpProxy": f"http://127.0.0.1:{self._proxy.port}", "caFile": str(authority.pair.certificate)}
-        self.values: Json = {"settings": {"detection": {**detection, "collectSeconds": 0.2, "probeSeconds": 5.0}}}
+        # A review waits for a registry at most half as long as for the whole answer; an idle machine needs a moment.
+        times = {"deadline": 3.0, "collectSeconds": 0.2, "probeSeconds": 6.0}
+        self.values: Json = {"settings": {"detection": detection | times}, "webhook": {"timeoutSeconds": 10}}
         self._up = False
 
     def __enter__(self) -> Self:

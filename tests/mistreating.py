@@ -23,7 +23,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 REVIEW: Final = to_bytes(a_review())
 HEAD: Final = b"POST /mutate?timeout=5s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 REQUEST: Final = HEAD + b"Content-Length: %d\r\n\r\n" % len(REVIEW) + REVIEW
-HANGING_SECONDS: Final = 20
+HANGING_SECONDS: Final = 120
 
 
 class Target:

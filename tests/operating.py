@@ -72,6 +72,21 @@ class Cluster(LocalInstallation):
         """Wait until a namespace has no pull secret."""
         wait_until(lambda: not self.secret(namespace), what=f"no secret in {namespace}", seconds=20)
 
+    def forbid_secrets(self, namespace: str) -> None:
+        """Have a quota allow no more Secrets, and wait until it counts."""
+        quota = {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "no-secrets", "namespace": namespace},
+            "spec": {"hard": {"count/secrets": "0"}},
+        }
+        self.apply(quota)
+        wait_until(
+            lambda: self.get("resourcequota", "no-secrets", "-n", namespace).get("status", {}).get("hard"),
+            what=f"the quota of {namespace} to count",
+            seconds=30,
+        )
+
     def condition(self, kind: str, namespace: str, name: str, type_: str) -> Json:
         """Read one condition of an object's status, or an empty one."""
         conditions = self.get(kind, name, "-n", namespace).get("status", {}).get("conditions", [])

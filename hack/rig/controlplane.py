@@ -20,8 +20,9 @@ from rig.ports import free_port
 from rig.processes import Process, run
 from rig.sweeping import Sweeping
 from rig.up_and_down import UpAndDown
+from rig.waiting import wait_until
 
-_READY_SECONDS = 60
+_READY_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,20 @@ class ControlPlane(UpAndDown):
     def kubectl(self, *args: str, input: str | None = None) -> str:  # noqa: A002 - as subprocess calls it
         """Run kubectl as the administrator and return what it printed."""
         return run([str(self.binaries["kubectl"]), f"--kubeconfig={self.kubeconfig}", *args], stdin=input)
+
+    def await_kinds(self, *kinds: str) -> None:
+        """Wait until kinds are served (``licenses.kots.io``) whose definitions were just applied.
+
+        Their condition is no help: it is true before that, and while there is none ``kubectl wait`` fails.
+        """
+        wait_until(lambda: self._lists(*kinds), what=f"{', '.join(kinds)} to be served", seconds=_READY_SECONDS)
+
+    def _lists(self, *kinds: str) -> bool:
+        try:
+            self.kubectl("get", ",".join(kinds), "--all-namespaces", "--output=name")
+        except RigError:
+            return False
+        return True
 
     def load_image(self, archive: Path) -> None:
         """Refuse: without a node there is nothing that could run an image."""

@@ -62,6 +62,7 @@ class FaultProxy:
         self.port = 0
         self.page = 0
         self._last_request = time.monotonic()
+        self._on_the_way = 0
 
     @property
     def url(self) -> str:
@@ -98,8 +99,8 @@ class FaultProxy:
         return self._assassin is not None and self._assassin.done
 
     def quiet_for(self, seconds: float) -> bool:
-        """Tell whether nobody has asked for anything for so long; watches and Leases go on in the quietest cluster."""
-        return time.monotonic() - self._last_request > seconds
+        """Tell whether nobody has asked, or waited, for anything for so long; watches and Leases are never quiet."""
+        return not self._on_the_way and time.monotonic() - self._last_request > seconds
 
     def __enter__(self) -> Self:
         """Begin to serve."""
@@ -183,8 +184,14 @@ class FaultProxy:
             return _drop(request) if struck else answer
 
     async def _ask(self, request: web.BaseRequest) -> web.Response:
-        async with self._request(request, await request.read()) as answer:
-            return web.Response(body=await answer.read(), status=answer.status, headers=_passed_on(answer.headers))
+        counts = plural_of(request.path) != "leases"
+        self._on_the_way += counts
+        try:
+            async with self._request(request, await request.read()) as answer:
+                return web.Response(body=await answer.read(), status=answer.status, headers=_passed_on(answer.headers))
+        finally:
+            self._on_the_way -= counts
+            self._last_request = time.monotonic() if counts else self._last_request
 
     def _request(self, request: web.BaseRequest, body: bytes) -> Any:
         assert self._upstream is not None  # noqa: S101 - it was started.

@@ -23,6 +23,7 @@ from rig.waiting import wait_until
 
 RELEASE = NAMESPACE = "replicated-proxy-operator"
 CHART = REPOSITORY / "charts" / RELEASE
+KINDS = ("licenses.kots.io", "applications.kots.io")
 _WORKLOADS = {"Deployment", "Job", "Service", "PodDisruptionBudget"}
 Json = dict[str, Any]
 
@@ -40,7 +41,7 @@ class LocalInstallation:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         documents = [manifest, *self.render(values)]
         self.plane.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(documents))
-        self.plane.kubectl("wait", "--for=condition=Established", "crd/licenses.kots.io", "crd/applications.kots.io")
+        self.plane.await_kinds(*KINDS)
 
     def render(self, values: Json | None = None) -> list[Json]:
         """Render the chart without workloads; the webhook is called by URL, or left out."""
@@ -128,7 +129,7 @@ class RoleProcess:
 
     def await_ready(self) -> None:
         """Wait until it says that it is ready; a role that ended says why."""
-        self._process.wait_ready(lambda: self.answer("/readyz") == "ok\n", what="being ready", seconds=60)
+        self._process.wait_ready(lambda: self.answer("/readyz") == "ok\n", what="being ready", seconds=120)
 
     def await_answer(self, path: str, words: str) -> None:
         """Wait until its health server says certain words."""
@@ -137,7 +138,7 @@ class RoleProcess:
     def answer(self, path: str) -> str:
         """Ask its health server; empty while nothing answers."""
         try:
-            with urllib.request.urlopen(f"{self._health}{path}", timeout=5) as answer:  # noqa: S310 - loopback.
+            with urllib.request.urlopen(f"{self._health}{path}", timeout=30) as answer:  # noqa: S310 - loopback.
                 text: str = answer.read().decode()
                 return text
         except urllib.error.HTTPError as error:
@@ -146,8 +147,8 @@ class RoleProcess:
             return ""
 
     def stop(self) -> None:
-        """Stop it as the kubelet does."""
-        self._process.stop()
+        """Stop it as the kubelet does, with time to give up its Lease on a busy machine."""
+        self._process.stop(60)
 
     def kill(self) -> None:
         """End it without a word."""

@@ -10,11 +10,16 @@ from rig.errors import RigError
 # Short enough to be invisible beside what is waited for, long enough not to load two cores.
 _INTERVAL_SECONDS = 0.05
 
+# A deadline is there to end what hangs. What takes a second on an idle machine can take many on a busy one, so none is
+# shorter; where all is well nobody waits for it.
+_LEAST_SECONDS = 60
+
 Result = TypeVar("Result")
 
 
 def wait_until(condition: Callable[[], Result | None], *, what: str, seconds: float) -> Result:
-    """Return the first truthy result of ``condition``; a result that never comes names ``what``."""
+    """Return the first truthy result of ``condition``; one that does not come in time names ``what``."""
+    seconds = max(seconds, _LEAST_SECONDS)
     deadline = time.monotonic() + seconds
     while True:
         result = condition()

@@ -57,7 +57,7 @@ def make_namespace(control_plane: ControlPlane) -> Iterator[Callable[..., str]]:
         if labels:
             control_plane.kubectl("label", "namespace", name, *(f"{key}={value}" for key, value in labels.items()))
         # Pods are refused until the namespace has its service account.
-        control_plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s")
+        control_plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=120s")
         created.append(name)
         return name
 

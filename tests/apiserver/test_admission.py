@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from admitting import REWRITE_EVERYTHING
 from operating import SECRET, Cluster, Json, a_license, an_application
 from rig.binaries import provide
 from rig.controlplane import ControlPlane
@@ -29,7 +30,7 @@ NAMESPACE: Final = "app"
 WILDCARD_ONLY: Final = "bystander"
 UNREWRITTEN: Final = "unrewritten"
 # No registry is asked: what these tests look at is what becomes of images that are wanted.
-VALUES: Final[Json] = {"settings": {"rewrite": {"mode": "all"}}}
+VALUES: Final = REWRITE_EVERYTHING
 
 
 @pytest.fixture(scope="module")
@@ -352,6 +353,11 @@ def test_new_table_and_new_certificate_are_taken_over(
 ) -> None:
     """A namespace that is listed later, and a certificate made anew, take effect in the running replica."""
     pid = webhook.pid
+
+    def taken_over() -> int:
+        return webhook.log.read_text(encoding="utf-8").count("serving certificate taken over")
+
+    before = taken_over()
     cluster.apply(an_application(NAMESPACE, "*", UNREWRITTEN, WILDCARD_ONLY))
     serial = cluster.get("secret", "replicated-proxy-serving", "-n", "replicated-proxy-operator")["data"]["tls.crt"]
     cluster.kubectl("delete", "secret", "replicated-proxy-serving", "-n", "replicated-proxy-operator")
@@ -362,11 +368,7 @@ def test_new_table_and_new_certificate_are_taken_over(
         return image_of(json.loads(text)).startswith(PROXY)
 
     wait_until(listed, what="the listed namespace to be rewritten", seconds=30)
-    wait_until(
-        lambda: webhook.log.read_text(encoding="utf-8").count("serving certificate taken over") > 1,
-        what="the new certificate to be served",
-        seconds=30,
-    )
+    wait_until(lambda: taken_over() > before, what="the new certificate to be served", seconds=30)
     cluster.apply(an_application(NAMESPACE, "*", UNREWRITTEN))
     renewed = cluster.get("secret", "replicated-proxy-serving", "-n", "replicated-proxy-operator")["data"]["tls.crt"]
     assert renewed != serial

@@ -12,7 +12,18 @@ from typing import Final
 
 import pytest
 
-from admitting import ANNOTATION, IMAGE, PROXY, Admission, a_pod, an_admission, mutations_of, run_kubectl, warnings_of
+from admitting import (
+    ANNOTATION,
+    IMAGE,
+    PATIENT,
+    PROXY,
+    Admission,
+    a_pod,
+    an_admission,
+    mutations_of,
+    run_kubectl,
+    warnings_of,
+)
 from auditing import audited
 from builders import ids
 from operating import SECRET, Cluster, Json, a_license, an_application, foreign_secret
@@ -26,7 +37,8 @@ VALUES: Final[Json] = {
     "settings": {
         "rewrite": {"mode": "all", "exclude": ["quay.io/excluded"], "excludedOwners": ["Database.example.com"]},
         "license": {"onExpiry": "Revoke"},
-    }
+    },
+    "webhook": PATIENT,
 }
 HOME, SHOP, BOTH, WILD, TAKEN, ENDED = "app", "shop", "both", "wild", "taken", "ended"
 UNREWRITTEN, UNSERVED = "unrewritten", "unserved"

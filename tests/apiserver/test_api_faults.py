@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,15 @@ ALL = Requests(path="/(secrets|namespaces|licenses|applications|configmaps|custo
 LISTS = Requests(path="^/api", methods=frozenset({"GET"}), watch=False)
 PAGES = Requests(path="[?&]continue=")
 WATCHES = Requests(watch=True)
+EACH_WATCH = [
+    Requests(path=f"^{path}[?]", watch=True)
+    for path in (
+        "/api/v1/namespaces",
+        "/api/v1/secrets",
+        "/apis/kots.io/v1beta1/licenses",
+        "/apis/kots.io/v1beta1/applications",
+    )
+]
 SECRET_WRITES = Requests(path="/secrets", methods=WRITES)
 SECRET_WRITES_ELSEWHERE = Requests(path=r"/(app|workers|other)-[0-9a-f]+/secrets", methods=WRITES)
 EVERY_WRITE = Requests(methods=WRITES)
@@ -78,8 +88,9 @@ def test_fault_is_survived(
     stopped.start()
     cluster.await_synced(app, workers, license_id=LICENSE_ID)
     at_work = cluster.proxy.inject(*faults)
-    # Nobody lists or asks for a watch while all is well, so the running ones are ended.
-    cluster.proxy.inject(WATCHES, ErrorEvent(410, "Expired"), 4)
+    # Nobody lists or asks for a watch while all is well, so the running one of each kind is ended.
+    for running in EACH_WATCH:
+        cluster.proxy.inject(running, ErrorEvent(410, "Expired"))
     cluster.kubectl("delete", "secret", SECRET, "-n", workers)
     cluster.apply(a_license(app, licenseID=NEW_ID))
     namespaces.create("late")
@@ -167,6 +178,7 @@ def test_throttled_namespace_is_left_alone_for_as_long_as_was_asked(
     """With a Retry-After of a minute a namespace is not tried again before, and the status says what is wrong."""
     app, throttled, fine = namespaces.create("app", "throttled", "fine")
     stopped.start()
+    began = time.monotonic()
     rule = cluster.proxy.inject(
         Requests(path=f"/{throttled}/secrets", methods=WRITES), Answer(429, "TooManyRequests", retry_after=60), None
     )
@@ -176,7 +188,7 @@ def test_throttled_namespace_is_left_alone_for_as_long_as_was_asked(
     wait_until(lambda: failures_of(cluster, app), what="the failure", seconds=20)
     cluster.await_quiet()
 
-    assert rule.hits == 1
+    assert 1 <= rule.hits <= 1 + (time.monotonic() - began) // 60
     assert failures_of(cluster, app) == [(throttled, "TooManyRequests")]
     assert 'replicated_proxy_failures{reason="TooManyRequests"} 1.0' in stopped.answer("/metrics")
 

@@ -14,12 +14,13 @@ from typing import Final
 import pytest
 import yaml
 
+from auditing import lines_of
 from guide import FOLDER, read_blocks
 from operating import LICENSE_ID, SECRET, Cluster, Namespaces, a_license, an_application
 from rig.controlplane import ControlPlane, ControlPlaneOptions
 from rig.errors import RigError
 from rig.processes import run
-from rig.roles import CHART
+from rig.roles import CHART, KINDS
 
 pytestmark = pytest.mark.apiserver
 
@@ -88,7 +89,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
 def _prepare(plane: ControlPlane) -> None:
     """Apply the definitions, and a License in a namespace of its own."""
     plane.kubectl("apply", "-f", str(CHART / "files/crds"))
-    plane.kubectl("wait", "--for=condition=Established", "crd/licenses.kots.io", "--timeout=30s")
+    plane.await_kinds(*KINDS)
     plane.kubectl("create", "namespace", HOME)
     plane.kubectl("apply", "-f", "-", input=yaml.safe_dump(a_license(HOME)))
 
@@ -106,7 +107,7 @@ def _leave_traces(plane: ControlPlane, name: str, since: int = 0) -> Traces:
 
 def _audit_of(plane: ControlPlane) -> list[str]:
     """Return the audit log so far."""
-    return plane.audit_log.read_text(encoding="utf-8").splitlines()
+    return lines_of(plane.audit_log)
 
 
 def _stored(plane: ControlPlane) -> bytes:
@@ -160,7 +161,7 @@ def test_wildcard_hands_the_license_to_whoever_creates_pods(cluster: Cluster, na
     cluster.await_secret(elsewhere)
     cluster.kubectl("create", "role", "pods", "-n", elsewhere, "--verb=create", "--resource=pods")
     cluster.kubectl("create", "rolebinding", "pods", "-n", elsewhere, "--role=pods", "--user=somebody")
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", elsewhere, "--timeout=30s")
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", elsewhere, "--timeout=120s")
     volume = {"name": "license", "secret": {"secretName": SECRET}}
     container = {"name": "c", "image": "busybox", "volumeMounts": [{"name": "license", "mountPath": "/license"}]}
     head = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader", "namespace": elsewhere}}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from cryptography import x509
 
-from admitting import IMAGE, PROXY
+from admitting import IMAGE, PATIENT, PROXY
 from certifying import KIND
 from operating import Cluster, Json, a_license
 from pod_stream import Outcome, PodStream, describe
@@ -32,7 +32,7 @@ VALUES: Json = {
         "rewrite": {"mode": "all"},
         "certificates": {"mode": "CertManager", "extraNames": ["localhost", "127.0.0.1"]},
     },
-    "webhook": {"failurePolicy": "Fail"},
+    "webhook": PATIENT | {"failurePolicy": "Fail"},
 }
 
 
@@ -44,7 +44,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with ControlPlane() as plane:
         cluster = Cluster(plane, provide(["helm"])["helm"], webhook=True)
         cluster.kubectl("apply", "--server-side", "-f", str(definitions))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+        defined = plane.kubectl("get", "crd", "--output=jsonpath={.items[*].metadata.name}").split()
+        plane.await_kinds(*defined)
         log = tmp_path_factory.mktemp("cert-manager") / "cert-manager.log"
         manager = Process(CERT_MANAGER, [str(program), f"--kubeconfig={plane.kubeconfig}"], log=log)
         manager.start()

@@ -227,7 +227,7 @@ def called_by_api_server(cluster: Cluster) -> Cluster:
     routes = a_config_map(a_table(a_route(namespace=APP))) | {"apiVersion": "v1", "kind": "ConfigMap"}
     routes["metadata"] = {"name": ROUTES, "namespace": NAMESPACE}
     called.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": APP}}, routes)
-    called.kubectl("wait", "--for=create", "serviceaccount/default", "-n", APP, "--timeout=30s")
+    called.kubectl("wait", "--for=create", "serviceaccount/default", "-n", APP, "--timeout=120s")
     return called
 
 

@@ -247,18 +247,7 @@ def test_api_server_outage_is_survived(cluster: Cluster, namespaces: Namespaces)
 def test_terminating_and_failing_namespaces_hold_nobody_up(cluster: Cluster, namespaces: Namespaces) -> None:
     """A namespace whose quota forbids Secrets is reported, and the others are served."""
     app, full, fine = namespaces.create("app", "full", "fine")
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "no-secrets", "namespace": full},
-        "spec": {"hard": {"count/secrets": "0"}},
-    }
-    cluster.apply(quota)
-    wait_until(
-        lambda: cluster.get("resourcequota", "no-secrets", "-n", full).get("status", {}).get("hard"),
-        what="the quota to count",
-        seconds=20,
-    )
+    cluster.forbid_secrets(full)
 
     cluster.apply(a_license(app), an_application(app, full, fine))
     cluster.await_secret(fine)

@@ -156,7 +156,7 @@ def await_state(cluster: FaultyCluster, wanted: Json, writes: int) -> None:
         return found == wanted
 
     try:
-        wait_until(is_reached, what="it", seconds=30)
+        wait_until(is_reached, what="it", seconds=120)
     except Exception as error:
         differs = {name: (found[name], wanted[name]) for name in wanted if found[name] != wanted[name]}
         raise AssertionError(f"killed after write {writes}: {json.dumps(differs, indent=1)}") from error

@@ -136,8 +136,7 @@ def _parse(text: str) -> Json:
 def plane(control_plane: ControlPlane) -> ControlPlane:
     """The API server with the definitions, straight from the chart's files."""
     control_plane.kubectl("apply", "--filename", str(_FILES))
-    for name in _NAMES:
-        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+    control_plane.await_kinds(*_NAMES)
     return control_plane
 
 

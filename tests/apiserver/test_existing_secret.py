@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from admitting import IMAGE, PROXY
+from admitting import IMAGE, PATIENT, PROXY
 from operating import Cluster, Json, a_license
 from pod_stream import Outcome, PodStream, describe
 from replicated_proxy.certificates.documents import SECRET_TYPE, serving_data
@@ -47,7 +47,7 @@ def values(*authorities: Authority) -> Json:
             "rewrite": {"mode": "all"},
             "certificates": {"mode": "ExistingSecret", "servingSecret": SECRET},
         },
-        "webhook": {"failurePolicy": "Fail", "caBundle": bundle_of(*authorities)},
+        "webhook": PATIENT | {"failurePolicy": "Fail", "caBundle": bundle_of(*authorities)},
     }
 
 

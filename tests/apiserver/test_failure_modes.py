@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from admitting import IMAGE, PROXY, Admission, a_pod, run_kubectl
+from admitting import IMAGE, PATIENT, PROXY, Admission, a_pod, run_kubectl
 from auditing import writes_of
 from operating import ROUTES, Cluster, Json, a_license, an_application
 from rig.binaries import provide
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.apiserver
 HOME: Final = "app"
 # A short Lease, so that a controller which cannot renew it is seen to stop writing soon.
 _TERM: Final[Json] = {"leaseSeconds": 4, "renewSeconds": 3, "retrySeconds": 1}
-VALUES: Final[Json] = {"settings": {"rewrite": {"mode": "all"}, "controller": _TERM}}
+VALUES: Final[Json] = {"settings": {"rewrite": {"mode": "all"}, "controller": _TERM}, "webhook": PATIENT}
 # What another release in another namespace would have of its own; here it may write with the first one's account.
 _OWN: Final[Json] = {
     "installation": "other/other",
@@ -63,7 +63,7 @@ def admission(cluster: Cluster, controller: RoleProcess, tmp_path: Path) -> Iter
     """The webhook at work, with the License in its table."""
     webhook = RoleProcess("webhook", cluster, tmp_path, VALUES)
     webhook.start()
-    assert controller.answer("/readyz") == "ok\n"
+    controller.await_ready()
     try:
         found = Admission(cluster, webhook, VALUES)
         found.await_told(a_pod(HOME), license="my-app")
@@ -90,7 +90,7 @@ def test_pods_are_rewritten_while_the_controller_is_down(admission: Admission, c
     wait_until(lambda: "later" in str(cluster.get("configmap", ROUTES, "-n", OPERATOR)), what="the table", seconds=20)
     controller.kill()
     cluster.kubectl("create", "namespace", "later")
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "later", "--timeout=30s")
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "later", "--timeout=120s")
 
     assert admission.await_told(a_pod("later"), license="my-app").images == REWRITTEN
     assert cluster.secret("later") == {}

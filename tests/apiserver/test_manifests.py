@@ -23,7 +23,7 @@ from rig.controlplane import ControlPlane, ControlPlaneOptions
 from rig.errors import RigError
 from rig.manifests import read_manifests
 from rig.processes import run
-from rig.roles import CHART
+from rig.roles import CHART, KINDS
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.apiserver
@@ -80,7 +80,7 @@ def make(plane: ControlPlane) -> Iterator[Make]:
     def create(word: str) -> str:
         name = f"{word}-{secrets.token_hex(3)}"
         plane.kubectl("create", "namespace", name)
-        plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=30s")
+        plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=120s")
         made.append(name)
         return name
 
@@ -115,7 +115,7 @@ def strict(plane: ControlPlane, chart: Chart) -> str:
     """A namespace that enforces the restricted level, with the quota for the system's priorities."""
     plane.kubectl("create", "namespace", "strict")
     plane.kubectl("label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted")
-    plane.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace=strict", "--timeout=30s")
+    plane.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace=strict", "--timeout=120s")
     rendered = chart.template({"priorityClassName": "system-cluster-critical"}, namespace="strict")
     quota = next(each for each in read_manifests(rendered) if each["kind"] == "ResourceQuota")
     plane.kubectl("apply", "--filename=-", input=json.dumps(quota))
@@ -233,7 +233,7 @@ def test_the_definitions_can_be_had_alone(plane: ControlPlane, make: Make, helm:
 def test_the_examples_of_the_chart_are_accepted(plane: ControlPlane, make: Make) -> None:
     """What Artifact Hub shows of both kinds passes strict validation."""
     plane.kubectl("apply", "--filename", str(CHART / "files/crds"))
-    plane.kubectl("wait", "--for=condition=Established", "crd/licenses.kots.io", "crd/applications.kots.io")
+    plane.await_kinds(*KINDS)
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     examples = yaml.safe_load(chart["annotations"]["artifacthub.io/crdsExamples"])
     for example in examples:
@@ -257,7 +257,7 @@ def test_definitions_are_upgraded_and_kept(plane: ControlPlane, make: Make, helm
     """An upgrade puts them right; uninstalling leaves them with their Licenses, and installing takes them back."""
     namespace = make("keep")
     helm("install", "proxy", namespace, str(CHART))
-    plane.kubectl("wait", "--for=condition=Established", "crd/licenses.kots.io", "--timeout=30s")
+    plane.await_kinds(*KINDS)
     patch = [{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]
     plane.kubectl("patch", "crd", "licenses.kots.io", "--type=json", f"--patch={json.dumps(patch)}")
     wait_until(lambda: _accepted(plane, a_license(namespace)), what="the kind License", seconds=30)

@@ -72,7 +72,7 @@ class Scraped:
     def run(self) -> None:
         """Bring everything about that is to be seen, and scrape."""
         self.cluster.kubectl("create", "namespace", _HOME)
-        self.cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={_HOME}", "--timeout=30s")
+        self.cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={_HOME}", "--timeout=120s")
         self.cluster.apply(a_license(_HOME))
         for running in self._roles.values():
             running.start()

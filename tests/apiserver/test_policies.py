@@ -46,6 +46,13 @@ class Author:
         """Run `kubectl create` in the own namespace."""
         return self.kubectl("create", "-n", self.namespace, "-f", "-", *arguments, stdin=json.dumps(document))
 
+    def may(self, verb: str, kind: str) -> bool:
+        """Tell whether the API server knows already that the account may do something; at first it does not."""
+        try:
+            return self.kubectl("auth", "can-i", verb, kind, "-n", self.namespace).strip() == "yes"
+        except RigError:  # That is how kubectl says no.
+            return False
+
     def refusal(self, *arguments: str, document: Json | None = None) -> str:
         """Return what kubectl says when a request must be refused."""
         with pytest.raises(RigError) as refused:
@@ -74,7 +81,9 @@ class Authors:
             """Run kubectl as the account."""
             return run([program, f"--kubeconfig={config}", *arguments], stdin=stdin)
 
-        return Author(namespace, f"system:serviceaccount:{namespace}:author", act)
+        author = Author(namespace, f"system:serviceaccount:{namespace}:author", act)
+        wait_until(lambda: author.may("create", "licenses.kots.io"), what=f"the rights of {author.user}", seconds=20)
+        return author
 
     def delegate(self) -> Author:
         """Make such an account that may distribute, too."""
@@ -226,8 +235,7 @@ def test_a_binding_in_a_namespace_does_not_delegate(authors: Authors) -> None:
     """The same ClusterRole by a RoleBinding, which any administrator of a namespace could make, grants nothing."""
     tenant = authors.tenant()
     authors.bind_in_namespace(tenant.namespace, f"--clusterrole={_DISTRIBUTOR}")
-    question = ("auth", "can-i", "distribute", "applications.kots.io", "-n", tenant.namespace)
-    wait_until(lambda: tenant.kubectl(*question).strip() == "yes", what="the binding", seconds=20)
+    wait_until(lambda: tenant.may("distribute", "applications.kots.io"), what="the binding", seconds=20)
 
     for document, _ in (_REACHING[0], _REACHING[5]):
         assert _is_refused(tenant, document)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from auditing import WRITES, Json
+from auditing import WRITES, Json, lines_of
 from operating import SECRET, Cluster, Namespaces, a_license, an_application
 from replicated_proxy.controller.role import ControllerRole
 from replicated_proxy.kube.client import KubeClient
@@ -79,8 +79,7 @@ class Quiet:
 
     def requests(self) -> list[Json]:
         """Return the requests of the controller's account so far, watches left out."""
-        lines = self._cluster.plane.audit_log.read_text(encoding="utf-8").splitlines()
-        events = (json.loads(line) for line in lines if ACCOUNT in line)
+        events = (json.loads(line) for line in lines_of(self._cluster.plane.audit_log) if ACCOUNT in line)
         return [event for event in events if event["user"]["username"] == ACCOUNT and event["verb"] != "watch"]
 
     def synced(self, *namespaces: str) -> bool:
@@ -91,7 +90,7 @@ class Quiet:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - conditions of any kind.
             await asyncio.sleep(0.01)
 

@@ -16,6 +16,8 @@ from rig.cache import REPOSITORY
 from rig.controlplane import ControlPlane
 from rig.errors import RigError
 from rig.processes import run
+from rig.roles import KINDS
+from rig.waiting import wait_until
 
 pytestmark = pytest.mark.apiserver
 
@@ -72,8 +74,7 @@ class Release:
 def release(control_plane: ControlPlane, make_namespace: MakeNamespace) -> Iterator[Release]:
     """A release in a namespace of its own, taken down afterwards."""
     control_plane.kubectl("apply", "--filename", str(_CHART / "files/crds"))
-    for name in ("licenses.kots.io", "applications.kots.io"):
-        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=30s")
+    control_plane.await_kinds(*KINDS)
     installed = Release(control_plane, make_namespace("release"), f"r{secrets.token_hex(3)}")
     installed.upgrade()
     yield installed
@@ -113,7 +114,14 @@ def test_plain_manifests_apply(control_plane: ControlPlane, make_namespace: Make
     )
     created = control_plane.kubectl("apply", "--filename=-", input=manifests)
     assert "customresourcedefinition.apiextensions.k8s.io/licenses.kots.io" in created
-    assert not control_plane.kubectl("diff", "--filename=-", input=manifests)
+
+    def is_the_same() -> bool:
+        try:
+            return not control_plane.kubectl("diff", "--filename=-", input=manifests)
+        except RigError:
+            return False  # Controllers write what they found while kubectl compares.
+
+    wait_until(is_the_same, what="what was applied", seconds=30)
     control_plane.kubectl("delete", "--filename=-", "--selector=app.kubernetes.io/component", input=manifests)
 
 

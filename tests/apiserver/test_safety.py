@@ -39,7 +39,7 @@ def locked() -> Iterator[Cluster]:
             cluster.kubectl("label", "namespace", namespace, f"{label}=disabled")
         everywhere = (OTHER, EXCLUDED, NAMESPACE, *OPTED_OUT.values())
         for namespace in (*everywhere, "kube-system", "kube-public", "kube-node-lease"):
-            cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=30s")
+            cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=120s")
         wait_until(lambda: refused(cluster, OTHER), what="the registration", seconds=30)
         yield cluster
 

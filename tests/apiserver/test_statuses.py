@@ -18,7 +18,7 @@ from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.pacing import Pace
 from replicated_proxy.kube.resources import LICENSES
 from rig.controlplane import ControlPlane
-from rig.roles import CHART
+from rig.roles import CHART, KINDS
 from simulated_clock import StandingClock
 
 pytestmark = pytest.mark.apiserver
@@ -37,7 +37,7 @@ DATES: dict[str, tuple[Json, str, str | None]] = {
 def plane(control_plane: ControlPlane) -> ControlPlane:
     """The API server with the definitions."""
     control_plane.kubectl("apply", "--filename", str(CHART / "files" / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/licenses.kots.io", "--timeout=30s")
+    control_plane.await_kinds(*KINDS)
     return control_plane
 
 

@@ -19,7 +19,7 @@ from rig.binaries import provide
 from rig.cache import REPOSITORY
 from rig.controlplane import ControlPlane
 from rig.processes import run
-from rig.roles import CHART, NAMESPACE, RELEASE, RoleProcess
+from rig.roles import CHART, KINDS, NAMESPACE, RELEASE, RoleProcess
 from rig.waiting import wait_until
 
 pytestmark = pytest.mark.apiserver
@@ -31,6 +31,8 @@ _ANOTHER: Json = {"settings": {"installation": f"{NAMESPACE}/another-release"}}
 _CLEANING: Json = {"cleanup": {"onUninstall": True}}
 # Short, since a controller that is killed leaves its Lease to run out.
 _LEASE: Json = {"leaseSeconds": 3, "renewSeconds": 2, "retrySeconds": 0.5}
+# Longer than a clean-up waits here: one that finds it free has found no controller.
+_LONG_LEASE: Json = {"settings": {"controller": {"leaseSeconds": 600, "renewSeconds": 300, "retrySeconds": 0.5}}}
 _HOME = [
     ("configmap", "replicated-proxy-routes"),
     ("secret", "replicated-proxy-ca"),
@@ -285,7 +287,7 @@ def test_home_objects_of_others_stay(cluster: Cluster, tmp_path: Path) -> None:
 def test_a_clean_up_waits_for_the_controller(cluster: Cluster, namespaces: Namespaces, install: Install) -> None:
     """While a controller works, which would write all of it anew, nothing is deleted and the command fails."""
     [app] = namespaces.create("app")
-    release = install()
+    release = install(_LONG_LEASE)
     cluster.apply(a_license(app))
     before = cluster.await_secret(app)
 
@@ -324,7 +326,7 @@ def test_helm_leaves_definitions_and_licenses(cluster: Cluster, namespaces: Name
     install = [*helm, "install", RELEASE, str(CHART), "--create-namespace", "--take-ownership"]
     run(install)
     assert cluster.kubectl("get", kinds, "-o", "name").count(NAMESPACE) == 10
-    cluster.kubectl("wait", "--for=condition=Established", "crd/licenses.kots.io", "--timeout=30s")
+    cluster.plane.await_kinds(*KINDS)
     cluster.apply(a_license(app))
 
     run([*helm, "uninstall", RELEASE])
@@ -340,7 +342,7 @@ def test_the_hook_is_what_the_api_server_takes(cluster: Cluster, namespaces: Nam
     """Every object of the hook is valid, and its Pod meets the restricted Pod Security level."""
     [home] = namespaces.create("restricted")
     cluster.kubectl("label", "namespace", home, "pod-security.kubernetes.io/enforce=restricted")
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={home}", "--timeout=30s")
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"--namespace={home}", "--timeout=120s")
     hooks = [document for document in cluster.render_all(_CLEANING) if _HOOK in _annotations(document)]
     (job,) = (document for document in hooks if document["kind"] == "Job")
     pod = copy.deepcopy(job["spec"]["template"])

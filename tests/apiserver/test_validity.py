@@ -35,8 +35,13 @@ def ending(namespace: str, moment: datetime | str, **spec: object) -> Json:
 
 
 def soon() -> datetime:
-    """Return a moment that is far enough for a License to be in effect before it."""
-    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6)
+    """Return a moment that is worth waiting for, as an edit brings it: before it the License is in effect already."""
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+
+
+def today() -> datetime:
+    """Return a moment that nobody waits for either, and that is warned about."""
+    return datetime.now(UTC) + timedelta(hours=1)
 
 
 def later() -> datetime:
@@ -57,9 +62,10 @@ def test_license_that_ends_is_retained_by_default(
     """At the moment it passes the status, the table and an Event say so, and every pull secret stays as it was."""
     start_controller({})
     app, workers = namespaces.create("app", "workers")
-    cluster.apply(ending(app, soon()), an_application(app, workers))
+    cluster.apply(ending(app, today()), an_application(app, workers))
     before = cluster.await_secret(workers)
     warned = cluster.await_condition(app, "Expired", "ExpiringSoon")
+    cluster.apply(ending(app, soon()))
     ended = cluster.await_condition(app, "Expired", "Retained")
     wait_until(lambda: "retained" in route_of(cluster), what="the table", seconds=20)
     wait_until(lambda: "Retained" in {event["reason"] for event in cluster.events(app)}, what="an Event", seconds=20)
@@ -76,8 +82,9 @@ def test_license_that_ends_is_revoked_where_that_is_the_policy(
     """`Revoke` takes the credentials back from every namespace at the end, and renewal gives them back."""
     running = start_controller(REVOKE)
     app, workers = namespaces.create("app", "workers")
-    cluster.apply(ending(app, soon()), an_application(app, workers))
+    cluster.apply(ending(app, today()), an_application(app, workers))
     cluster.await_secret(workers)
+    cluster.apply(ending(app, soon()))
     cluster.await_condition(app, "Expired", "Revoked")
     cluster.await_no_secret(workers)
     cluster.await_no_secret(app)
@@ -99,9 +106,10 @@ def test_end_that_passed_while_the_controller_was_down_is_acted_on_at_start(
     """Nobody needs to be there at the moment itself."""
     running = start_controller(REVOKE)
     [app] = namespaces.create("app")
-    cluster.apply(ending(app, moment := soon()))
+    cluster.apply(ending(app, today()))
     cluster.await_secret(app)
     running.kill()
+    cluster.apply(ending(app, moment := soon()))
     wait_until(lambda: datetime.now(UTC) > moment, what="the end", seconds=20)
     still_there = cluster.secret(app)
     running.start()
@@ -161,10 +169,11 @@ def test_paused_license_that_ends_and_is_deleted(
     """Paused beats expired, whatever the policy; deleting revokes even what is paused."""
     start_controller(REVOKE)
     [app] = namespaces.create("app")
-    cluster.apply(ending(app, moment := soon()))
+    cluster.apply(ending(app, today()))
     before = cluster.await_secret(app)
     cluster.kubectl("annotate", "license", "my-app", "-n", app, "proxy.kots.io/paused=true")
     cluster.await_condition(app, "Ready", "Paused")
+    cluster.apply(ending(app, moment := soon()))
     wait_until(lambda: datetime.now(UTC) > moment, what="the end", seconds=20)
     cluster.await_condition(app, "Expired", "Frozen")
     kept = cluster.secret(app)

@@ -258,5 +258,5 @@ def test_namespace_made_anew_within_a_second_is_served(
 
     assert last["metadata"]["uid"] != copy["metadata"]["uid"]
     assert content_of(last) == expected_content(*DEFAULT_HOSTS)
-    assert controller.answer("/readyz") == "ok\n"
+    controller.await_ready()
     cluster.kubectl("delete", "namespace", again, "--wait=false")

@@ -13,7 +13,7 @@ from replicated_proxy.core.pull_secrets import Ownership
 from replicated_proxy.kube.client import KubeClient
 from replicated_proxy.kube.resources import DEFINITIONS, LICENSES
 from rig.controlplane import ControlPlane
-from rig.roles import CHART
+from rig.roles import CHART, KINDS
 
 pytestmark = pytest.mark.apiserver
 
@@ -26,8 +26,7 @@ async def client() -> AsyncIterator[KubeClient]:
     """A control plane of its own, since its definitions are deleted, with a License that a finalizer keeps."""
     with ControlPlane() as plane:
         plane.kubectl("apply", "--filename", str(CHART / "files" / "crds"))
-        for name in ("licenses", "applications"):
-            plane.kubectl("wait", "--for=condition=Established", f"crd/{name}.kots.io", "--timeout=30s")
+        plane.await_kinds(*KINDS)
         client = await KubeClient.connect(plane.kubeconfig)
         await client.create(LICENSES, a_license_body(metadata={"namespace": "default", "uid": ""}), "default")
         await client.merge(PATH, FINALIZER)

@@ -72,7 +72,7 @@ class Installed:
         """Create a namespace of its own for a test, ready for Pods."""
         name = f"{word}-{secrets.token_hex(3)}"
         self.kubectl("create", "namespace", name)
-        self.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
+        self.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=120s")
         return name
 
     def await_secret(self, namespace: str) -> None:
@@ -84,7 +84,7 @@ class Installed:
         wait_until(
             lambda: self.get("pods", "-n", namespace, "-l", selector).get("items"), what=f"Pods {selector}", seconds=90
         )
-        self.kubectl("wait", f"--for=condition={condition}", "pod", "-n", namespace, "-l", selector, "--timeout=90s")
+        self.kubectl("wait", f"--for=condition={condition}", "pod", "-n", namespace, "-l", selector, "--timeout=180s")
         pod: Json = self.get("pods", "-n", namespace, "-l", selector)["items"][0]
         return pod
 

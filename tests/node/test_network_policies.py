@@ -151,10 +151,12 @@ def test_the_operator_works(installed: Installed, network: Network, licensed: st
     pod: Json = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "behind", "namespace": licensed}}
     text = json.dumps(pod | {"spec": {"containers": containers}})
 
-    created = json.loads(installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=text))
+    def images() -> list[str]:
+        created = json.loads(installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=text))
+        return [each["image"] for each in created["spec"]["containers"]]
 
-    # A registry that cannot be reached would make both private.
-    assert [each["image"] for each in created["spec"]["containers"]] == [f"{repository}:v1", PROXIED]
+    # A registry that cannot be reached would make both private for good; one that is slow does so at first.
+    wait_until(lambda: images() == [f"{repository}:v1", PROXIED], what="what the registries say", seconds=60)
     verdicts = ("configmap", "replicated-proxy-routes", "-n", OPERATOR)
     wait_until(
         lambda: repository in installed.get(*verdicts)["data"].get("verdicts.json", ""),

@@ -27,9 +27,17 @@ OTHER_ID: Final = "planted-license-id-that-is-replaced"
 BROKEN_ID: Final = "planted-license-id-of-a-broken-license"
 
 
+def ending(installed: Installed) -> list[str]:
+    """Return the operator's Pods that are about to end."""
+    items = installed.get("pods", "-n", OPERATOR)["items"]
+    return [item["metadata"]["name"] for item in items if "deletionTimestamp" in item["metadata"]]
+
+
 @pytest.fixture
 def troubled(installed: Installed, licensed: str) -> str:
     """A namespace in which much goes wrong: a broken License, a conflict, a changed ID, an image with a port."""
+    # Pods that are about to end answer nobody, and their logs go in the middle of the search.
+    wait_until(lambda: not ending(installed), what="the end of what other tests replaced", seconds=120)
     elsewhere = installed.create_namespace("conflict")
     broken = {"expires_at": {"title": "Expiration", "value": "not a date", "valueType": "String"}}
     bad = a_license(licensed, licenseID=BROKEN_ID, appSlug="broken", entitlements=broken)

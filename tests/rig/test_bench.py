@@ -24,7 +24,7 @@ from rig.errors import RigError
 
 pytestmark = pytest.mark.apiserver
 SIZES = Sizes(namespaces=10, rounds=1, fsync=False)
-PACE = Pace(rounds=1, seconds=0.3)
+PACE = Pace(rounds=1, seconds=1.0)
 
 
 async def prepare(lab: Laboratory) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from auditing import lines_of
 from rig.controlplane import ControlPlane, ControlPlaneOptions
 from rig.errors import RigError
 from rig.processes import run
@@ -58,7 +59,7 @@ def test_outage_keeps_port_and_data(plane: ControlPlane) -> None:
 def test_audit_log_tells_who_asked_for_what(plane: ControlPlane) -> None:
     """It is complete when the answer is out."""
     plane.kubectl("get", "secrets", "--namespace=kube-public")
-    events = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
+    events = [json.loads(line) for line in lines_of(plane.audit_log)]
     asked = {
         (each["user"]["username"], each["verb"], each["objectRef"].get("resource"))
         for each in events
