@@ -168,7 +168,9 @@ def test_oversized_license_survives_a_lost_routing_table(
     cluster.apply(a_license(app), an_application(app, workers))
     before = cluster.await_secret(workers)
     many = [f"{number:05}-{'n' * 50}" for number in range(8_000)]
-    cluster.kubectl("replace", "-f", "-", input=json.dumps(an_application(app, workers, *many)))
+    # Neither `apply`, which would keep a copy in an annotation, nor `replace`, which meets the status writes.
+    where = ("applications.kots.io", "my-app", "-n", app, "--type=merge", "--patch-file=/dev/stdin")
+    cluster.kubectl("patch", *where, input=json.dumps({"spec": an_application(app, workers, *many)["spec"]}))
     wait_until(
         lambda: cluster.condition("license", app, "my-app", "Ready").get("reason") == "RoutingTableTooLarge",
         what="it",
