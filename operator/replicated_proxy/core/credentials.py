@@ -11,7 +11,6 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -110,10 +109,9 @@ def recover_license_id(content: bytes, key: str) -> LicenseID | None:
     return LicenseID(license_id) if user == USER_NAME and license_id else None
 
 
-@lru_cache(maxsize=64)
 def hash_content(content: bytes, salt: str) -> str:
     """Return a short digest for change detection; the salt keeps metadata readers from testing guesses.
 
-    63 characters is the longest label value. Remembered: thousands of copies hold the same few contents.
+    63 characters is the longest label value.
     """
     return sha256(salt.encode() + b"\0" + content).hexdigest()[:40]
