@@ -21,6 +21,7 @@ from replicated_proxy.controller.workqueue import WorkQueue
 from replicated_proxy.controller.world import World
 from replicated_proxy.controller.writing import SecretWriter, Stale
 from replicated_proxy.core.coverage import TablePlan, plan_table, with_conflicts
+from replicated_proxy.core.namespaces import Namespace
 from replicated_proxy.core.pull_secrets import Action
 from replicated_proxy.core.secret_contents import SecretContents
 from replicated_proxy.core.statuses import SyncResult, SyncState, conflict
@@ -179,25 +180,33 @@ class Reconciler:
     def _adopt_contents(self, contents: SecretContents) -> None:
         """Look at every namespace again when what belongs there may have changed."""
         before, self._contents = self._contents, contents
-        if before is None:
-            self._foresee(contents)
-        elif before.decides_like(contents):
+        if before is not None and before.decides_like(contents):
             return
+        if not self._report_waits:
+            # What came of each namespace is known in a moment; until then only that something is to be done.
+            self._report_after = self._clock.monotonic() + _PROGRESS_SECONDS
+        for namespace in self._world.namespaces.values():
+            if not namespace.terminating:
+                self._foresee(namespace, contents)
         self.queue.add_all(self._world.namespaces.keys())
         if self._create_namespaces:
             self.queue.add_all(_missing(contents.plan, self._world))
 
-    def _foresee(self, contents: SecretContents) -> None:
-        """Conclude from the caches alone where nothing is to do, so that a mere restart changes no status."""
-        for namespace in self._world.namespaces.values():
-            name = namespace.name
-            plan = contents.plan_copy(name, self._world.secrets.get(name), opted_out=namespace.opted_out)
-            if namespace.terminating or plan is None:
-                continue
-            if plan.action is Action.NOTHING and plan.desired is not None:
-                self.results[name] = SyncResult(SyncState.SYNCED)
-            elif plan.action is Action.CONFLICT:
-                self.results[name] = conflict(contents.plan.table.secret_name)
+    def _foresee(self, namespace: Namespace, contents: SecretContents) -> None:
+        """Conclude from the caches alone whether something is to do in a namespace.
+
+        So a mere restart changes no status, and no copy counts as synced with what it is yet to get.
+        """
+        name = namespace.name
+        plan = contents.plan_copy(name, self._world.secrets.get(name), opted_out=namespace.opted_out)
+        if plan is None:
+            return
+        if plan.action is Action.CONFLICT:
+            self.results[name] = conflict(contents.plan.table.secret_name)
+        elif plan.desired is not None and plan.action is Action.NOTHING:
+            self.results[name] = SyncResult(SyncState.SYNCED)
+        elif plan.desired is not None and self.results.get(name) == SyncResult(SyncState.SYNCED):
+            self.results[name] = SyncResult(SyncState.WAITING)
 
     async def reconcile_namespace(self, name: str) -> bool:
         """Bring one namespace's pull secret in line; returns whether it has to be tried again."""

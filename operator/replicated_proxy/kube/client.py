@@ -109,7 +109,8 @@ class KubeClient:
             NoCluster: neither is there, or it cannot be read.
         """
         configuration = Configuration()
-        configuration.connection_pool_maxsize = 64  # Concurrency of the controller and its watches, with room.
+        # Workers, watches, one more for each Secret that holds licenses, with room: a renewal of the Lease never waits.
+        configuration.connection_pool_maxsize = 256
         # Looking for a proxy, and for its password in a file, takes two turns of a thread pool for each request.
         configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
         try:

@@ -130,6 +130,24 @@ async def test_restart_reports_when_it_knows_what_came_of_each_namespace(state: 
     assert house.reports[0] == ({} if state is None else {"app": state})
 
 
+async def test_copy_that_is_to_get_something_else_counts_as_synced_no_more() -> None:
+    """A changed License is reported on when its copies have it, or after some seconds as what is still to do."""
+    house = House("app")
+    credentials = RegistryCredentials.of(LicenseID("my-app-id"), a_route())
+    desired = DesiredSecret(encode_docker_config([credentials]), ("uid-of-app-my-app",))
+    house.world.secrets.take(Listing((versioned(render_secret("app", desired, OWNERSHIP), 2, uid="u"),), "11"))
+    await house.reconciler.overview()
+    await house.work_off()
+    await house.reconciler.overview()
+    house.world.licenses.apply("MODIFIED", versioned(a_license_body(licenseID="renewed"), 12))
+    await house.reconciler.overview()
+    assert house.reports == [{"app": SyncState.SYNCED}]
+
+    await house.clock.advance(5)
+    await house.reconciler.overview()
+    assert house.reports[1:] == [{"app": SyncState.WAITING}]
+
+
 async def test_status_that_is_held_back_is_looked_at_again_when_its_time_has_come() -> None:
     """An overview becomes due by itself, and only where something was held back."""
     house = House("app")
