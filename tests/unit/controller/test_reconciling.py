@@ -70,6 +70,13 @@ class House:
         """Stand in for the writer."""
         self.forgotten.append(namespace)
 
+    def put_copy(self) -> None:
+        """Have the License's copy in its namespace, as it should be."""
+        credentials = RegistryCredentials.of(LicenseID("my-app-id"), a_route())
+        desired = DesiredSecret(encode_docker_config([credentials]), ("uid-of-app-my-app",))
+        copy = versioned(render_secret("app", desired, OWNERSHIP), 2, uid="u")
+        self.world.secrets.take(Listing((copy,), "11"))
+
     async def work_off(self) -> None:
         """Empty the queue without doing anything."""
         while len(self.reconciler.queue):
@@ -103,9 +110,7 @@ async def test_nothing_is_reported_before_everything_was_listed() -> None:
 async def test_restart_reports_what_the_caches_show_to_be_settled() -> None:
     """A copy that is as it should be counts as synced before anybody looked at it again, another one does not."""
     house = House("app", "other")
-    credentials = RegistryCredentials.of(LicenseID("my-app-id"), a_route())
-    desired = DesiredSecret(encode_docker_config([credentials]), ("uid-of-app-my-app",))
-    house.world.secrets.take(Listing((versioned(render_secret("app", desired, OWNERSHIP), 2, uid="u"),), "11"))
+    house.put_copy()
     await house.reconciler.overview()
     await house.work_off()
     await house.reconciler.overview()
@@ -133,9 +138,7 @@ async def test_restart_reports_when_it_knows_what_came_of_each_namespace(state: 
 async def test_copy_that_is_to_get_something_else_counts_as_synced_no_more() -> None:
     """A changed License is reported on when its copies have it, or after some seconds as what is still to do."""
     house = House("app")
-    credentials = RegistryCredentials.of(LicenseID("my-app-id"), a_route())
-    desired = DesiredSecret(encode_docker_config([credentials]), ("uid-of-app-my-app",))
-    house.world.secrets.take(Listing((versioned(render_secret("app", desired, OWNERSHIP), 2, uid="u"),), "11"))
+    house.put_copy()
     await house.reconciler.overview()
     await house.work_off()
     await house.reconciler.overview()
