@@ -19,6 +19,7 @@ from replicated_proxy.kube.resources import Resource
 from replicated_proxy.telemetry.metrics import Metrics
 
 DEFAULTS = LeaseTiming(lease=15.0, renew=10.0, retry=2.0)
+MINUTE = 60.0
 
 
 class LeaseServer:
@@ -197,3 +198,7 @@ class Contender:
         """End it in order."""
         await self.kill()
         await self.elector.release()
+
+
+Join = Callable[..., Contender]
+"""Lets a contender join by its name, with what happens to its first requests."""

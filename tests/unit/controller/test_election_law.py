@@ -9,10 +9,9 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contending import Contender, LeaseServer, Link, Passage
+from contending import MINUTE, Contender, LeaseServer, Link, Passage
 from simulated_clock import SimulatedClock, SkewedClock
 
-MINUTE = 60.0
 _SEGMENTS = 6
 PASSAGES = st.builds(
     Passage,
